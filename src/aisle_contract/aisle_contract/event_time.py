@@ -35,8 +35,7 @@ class EventTimeBuffer(Generic[T]):
 
     def push(self, source: str, stamp_ns: int, record: T) -> bool:
         """Takes one record; False if it came too late and was dropped."""
-        if self._first_ns is None:
-            self._first_ns = stamp_ns
+        self._first_ns = stamp_ns if self._first_ns is None else min(self._first_ns, stamp_ns)
         self._newest_ns = stamp_ns if self._newest_ns is None else max(self._newest_ns, stamp_ns)
         if source in self._last:
             last = self._last[source]
@@ -52,19 +51,21 @@ class EventTimeBuffer(Generic[T]):
     @property
     def lost(self) -> list[str]:
         """Sources that are not waited for at present, sorted."""
-        if self._newest_ns is None:
-            return []
-        horizon = self._newest_ns - self._max_lateness_ns
-        return sorted(s for s, last in self._last.items() if (self._first_ns if last is None else last) < horizon)
+        return sorted(source for source in self._last if not self._is_waited_for(source))
 
     @property
     def watermark_ns(self) -> int | None:
-        """Everything up to this stamp can be released; None before anything was pushed."""
-        if self._newest_ns is None:
+        """Everything up to this stamp can be released; None while nothing can."""
+        waited = [self._last[source] for source in self._last if self._is_waited_for(source)]
+        if None in waited:
             return None
-        horizon = self._newest_ns - self._max_lateness_ns
-        waited = [self._first_ns - 1 if last is None else last for last in self._last.values()]
-        return min((w for w in waited if w >= horizon), default=self._newest_ns)
+        return min(waited, default=self._newest_ns)
+
+    def _is_waited_for(self, source: str) -> bool:
+        last = self._last[source]
+        # One that has never reported has the time from the first record on to do so.
+        since = self._first_ns if last is None else last
+        return since is None or since >= self._newest_ns - self._max_lateness_ns
 
     def pop_ready(self) -> list[T]:
         """Records up to the watermark, in order."""
