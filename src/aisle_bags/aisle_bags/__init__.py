@@ -1,0 +1,1 @@
+"""Bags: recording, replay, import of recordings, scores against labels."""

@@ -1,0 +1,1 @@
+"""The graph as data, the processes that run it, and the aisle command."""

@@ -1,0 +1,1 @@
+"""Pricing, the decision to charge or to review, receipts."""

@@ -1,0 +1,1 @@
+"""Cameras, scales and gates: hardware, network streams and files."""

@@ -1,0 +1,1 @@
+"""Shelf events from weights, and who took what."""

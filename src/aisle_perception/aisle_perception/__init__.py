@@ -1,0 +1,1 @@
+"""Person detection per camera and tracking over the whole store."""

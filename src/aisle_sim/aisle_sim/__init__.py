@@ -1,0 +1,1 @@
+"""Re-enactment of labelled shopping sessions through sensor models."""
