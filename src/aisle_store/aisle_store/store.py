@@ -150,15 +150,18 @@ class Store:
 
     def on_floor(self, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """bool [N]: which of ``points`` [N, 2] lie on the floor polygon grown by ``margin`` metres (negative: shrunk)."""
-        return _inside(self.floor, np.atleast_2d(points), margin)
+        return inside_polygon(self.floor, np.atleast_2d(points), margin)
 
     def in_zone(self, zone: str, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """As ``on_floor`` for a named zone. KeyError for an unknown one."""
-        return _inside(self.zones[zone], np.atleast_2d(points), margin)
+        return inside_polygon(self.zones[zone], np.atleast_2d(points), margin)
 
 
-def _inside(polygon: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
-    """Signed distance to a simple polygon by the crossing number and the nearest edge (O'Rourke, Computational Geometry in C, 7.4)."""
+def inside_polygon(polygon: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
+    """bool [N]: which of ``points`` [N, 2] lie in the simple ``polygon`` [K, 2] grown by ``margin`` metres.
+
+    Signed distance by the crossing number and the nearest edge (O'Rourke, Computational Geometry in C, 7.4).
+    """
     start, end = polygon, np.roll(polygon, -1, axis=0)
     x, y = points[:, 0, None], points[:, 1, None]
     straddles = (start[:, 1] > y) != (end[:, 1] > y)
