@@ -1,0 +1,63 @@
+"""Message definitions as bags carry them, so that a bag can be read where its message packages are not installed.
+
+The form is that of MCAP's ``ros2msg`` schema encoding (https://mcap.dev/spec/registry#ros2msg): the type's own definition, then that of
+every type it needs, each after a line of 80 ``=`` and a line ``MSG: <package>/<name>``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+_SEPARATOR = "=" * 80
+_FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]")
+_PRIMITIVE = re.compile(r"^(?:bool|byte|char|w?string|float(?:32|64)|u?int(?:8|16|32|64))$")
+
+
+class UnknownMessageType(LookupError):
+    """No definition of a message type was found."""
+
+
+@cache
+def message_definition(type_name: str) -> str:
+    """The full definition of a ROS type such as ``aisle_msgs/msg/Cart``, from the packages on AMENT_PREFIX_PATH.
+
+    Raises UnknownMessageType that names the file looked for and where.
+    """
+    sections, waiting, seen = [], [type_name], {type_name}
+    while waiting:
+        name = waiting.pop(0)
+        text = _own_definition(name)
+        sections.append(text if not sections else f"{_SEPARATOR}\nMSG: {name.replace('/msg/', '/')}\n{text}")
+        for needed in _needed_types(text, package=name.split("/")[0]):
+            if needed not in seen:
+                seen.add(needed)
+                waiting.append(needed)
+    return "\n".join(sections)
+
+
+def _own_definition(type_name: str) -> str:
+    parts = type_name.split("/")
+    if len(parts) != 3 or parts[1] != "msg":
+        raise UnknownMessageType(f"'{type_name}' is not a message type, expected <package>/msg/<Name>")
+    package, _, name = parts
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    for prefix in prefixes:
+        file = Path(prefix) / "share" / package / "msg" / f"{name}.msg"
+        if file.is_file():
+            return file.read_text()
+    raise UnknownMessageType(f"no share/{package}/msg/{name}.msg below {', '.join(prefixes) or 'AMENT_PREFIX_PATH (not set)'}")
+
+
+def _needed_types(definition: str, package: str) -> list[str]:
+    """Types of the fields, in order; constants and comments are no fields."""
+    needed = []
+    for line in definition.splitlines():
+        match = _FIELD.match(line.split("#", 1)[0])
+        if match is None or _PRIMITIVE.match(match.group(1)):
+            continue
+        parts = match.group(1).split("/")
+        needed.append(f"{parts[0]}/msg/{parts[-1]}" if len(parts) > 1 else f"{package}/msg/{parts[0]}")
+    return needed

@@ -1,0 +1,173 @@
+"""The graph without ROS: the same cores, called in one thread on the records of a bag in the order of their stamps.
+
+    detections ─► tracker ─ tracks ─────────────┐
+    weights ────► shelf monitor ─ shelf events ─┼─► cart fusion ─ carts ─► checkout ─► receipts
+    gate events, item observations ─────────────┘
+
+Nothing here reads a clock, starts a thread or depends on how the records were stored, so the same records give the same receipts.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from aisle_bags.core_settings import CoreSettings
+from aisle_checkout.checkout import Checkout
+from aisle_contract.record_topics import INPUT_RECORDS, topic_of
+from aisle_contract.records import (
+    Alert,
+    Cart,
+    CartStatus,
+    Diagnostic,
+    GateEvent,
+    ItemObservation,
+    PersonDetections,
+    Receipt,
+    Record,
+    Review,
+    ScaleReading,
+    ShelfEvent,
+    ShelfEvents,
+    StepResult,
+    Tracks,
+)
+from aisle_fusion.cart_fusion import CartFusion
+from aisle_fusion.shelf_monitor import ShelfMonitor
+from aisle_perception.tracker import PersonTracker
+from aisle_store.store import Store
+
+R = TypeVar("R")
+
+
+class Core(Protocol):
+    """What every core offers (docs/architecture.md)."""
+
+    def step(self, record: Record) -> StepResult: ...
+
+    def flush(self) -> StepResult: ...
+
+    def diagnostics(self) -> list[Diagnostic]: ...
+
+
+@dataclass(slots=True)
+class OfflineResult:
+    """What the cores made of a recording. ``records``: all that they published, in that order; ``fed``: records taken, by type name."""
+
+    records: list[Record] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    fed: Counter[str] = field(default_factory=Counter)
+
+    def of(self, kind: type[R]) -> list[R]:
+        """All published records of one type, in order."""
+        return [record for record in self.records if isinstance(record, kind)]
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """In the order in which shoppers left."""
+        return sorted(self.of(Receipt), key=lambda receipt: (receipt.stamp_ns, receipt.session))
+
+    @property
+    def reviews(self) -> list[Review]:
+        return self.of(Review)
+
+    @property
+    def carts(self) -> list[Cart]:
+        return self.of(Cart)
+
+    @property
+    def tracks(self) -> list[Tracks]:
+        return self.of(Tracks)
+
+    @property
+    def events(self) -> list[ShelfEvent]:
+        return [event for settled in self.of(ShelfEvents) for event in settled.events]
+
+    @property
+    def alerts(self) -> list[Alert]:
+        return self.of(Alert)
+
+    @property
+    def still_inside(self) -> list[Cart]:
+        """The last carts of the visits that had not ended when the recording did, by session: they are not billed."""
+        newest = {cart.session: cart for cart in self.carts}
+        return [newest[session] for session in sorted(newest) if newest[session].status == CartStatus.OPEN]
+
+
+def in_event_order(records: Iterable[Record]) -> list[Record]:
+    """Sorted by (stamp, topic, sequence); the sequence is the place among the records of the topic, as given."""
+    return sorted(records, key=lambda record: (record.stamp_ns, topic_of(record).name))
+
+
+class OfflineRunner:
+    """Runs the chain for one recording; used once.
+
+    ``published`` is called with every record that a core publishes, as it comes, for showing progress.
+    """
+
+    def __init__(self, store: Store, settings: CoreSettings, published: Callable[[Record], None] | None = None) -> None:
+        self._tracker: Core = PersonTracker(store, settings.tracker)
+        self._monitor: Core = ShelfMonitor(store, settings.shelf_monitor)
+        self._fusion: Core = CartFusion(store, settings.cart_fusion)
+        self._checkout: Core = Checkout(store, settings.checkout)
+        self._consumer: dict[type, Core] = {
+            PersonDetections: self._tracker,
+            ScaleReading: self._monitor,
+            Tracks: self._fusion,
+            ShelfEvents: self._fusion,
+            GateEvent: self._fusion,
+            ItemObservation: self._fusion,
+            Cart: self._checkout,
+        }
+        self._published = published
+        self._result = OfflineResult()
+        self._last_ns: int | None = None
+
+    def run(self, records: Iterable[Record]) -> OfflineResult:
+        """The whole recording: ``records`` in any order between topics; within a topic in the order they were sent."""
+        for record in in_event_order(record for record in records if isinstance(record, INPUT_RECORDS)):
+            self.feed(record)
+        return self.finish()
+
+    def feed(self, record: Record) -> None:
+        """Takes the next sensor record. Raises ValueError if it is not one, or older than the one before."""
+        if not isinstance(record, INPUT_RECORDS):
+            raise ValueError(f"{type(record).__name__} does not come from a sensor: the cores compute it themselves")
+        if self._last_ns is not None and record.stamp_ns < self._last_ns:
+            raise ValueError(f"records must come in the order of their stamps: {record.stamp_ns} after {self._last_ns}")
+        self._last_ns = record.stamp_ns
+        self._result.fed[type(record).__name__] += 1
+        self._deliver(record)
+
+    def finish(self) -> OfflineResult:
+        """The recording has ended: what is held back is released, but no time after the last record is made up."""
+        released = [self._take(self._tracker.flush()), self._take(self._monitor.flush())]
+        # Merged, because one source's whole rest before the other's would look like a loss of the other.
+        for record in heapq.merge(*released, key=lambda record: record.stamp_ns):
+            self._publish(record)
+        for core in (self._fusion, self._checkout):
+            for record in self._take(core.flush()):
+                self._publish(record)
+        for core in (self._tracker, self._monitor, self._fusion, self._checkout):
+            self._result.diagnostics.extend(core.diagnostics())
+        return self._result
+
+    def _deliver(self, record: Record) -> None:
+        consumer = self._consumer.get(type(record))
+        if consumer is not None:
+            for published in self._take(consumer.step(record)):
+                self._publish(published)
+
+    def _take(self, step: StepResult) -> list[Record]:
+        self._result.warnings.extend(step.warnings)
+        return step.records
+
+    def _publish(self, record: Record) -> None:
+        self._result.records.append(record)
+        if self._published is not None:
+            self._published(record)
+        self._deliver(record)
