@@ -8,6 +8,12 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+#: tan(80 degrees): a pinhole camera says nothing about what is seen wider than this from its axis.
+WIDEST_RADIUS = 5.67
+NEWTON_STEPS = 8
+#: Largest error of an undistorted point, distorted again, in units of depth: less than a thousandth of a pixel.
+UNDISTORTION_TOLERANCE = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -37,25 +43,89 @@ class Camera:
         points = np.atleast_2d(np.asarray(points, dtype=float))
         return points @ self._optical_from_store[:3, :3].T + self._optical_from_store[:3, 3]
 
+    @cached_property
+    def radius_limit(self) -> float:
+        """Distance from the optical axis, in units of depth, up to which the distortion model can be trusted.
+
+        Beyond the first maximum of r (1 + k1 r^2 + k2 r^4 + k3 r^6) the polynomial folds back, and points far outside of the view would
+        land inside the image.
+        """
+        k1, k2, _, _, k3 = self.distortion
+        squared = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])
+        maxima = np.sqrt(squared[(np.abs(squared.imag) < 1e-12) & (squared.real > 0)].real)
+        return float(min(maxima.min(initial=WIDEST_RADIUS), WIDEST_RADIUS))
+
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [N, 2] and depths [N] m of store points [N, 3]; pixels of points at or behind the camera are NaN."""
+        """Pixels [N, 2] and depths [N] m of store points [N, 3].
+
+        Pixels are NaN for points at or behind the camera and for points outside of ``radius_limit``; others may lie outside the image.
+        """
         optical = self.to_optical(points)
         depth = optical[:, 2]
         pixels = np.full((len(optical), 2), np.nan)
-        ahead = depth > 1e-6
-        if ahead.any():
-            projected, _ = cv2.projectPoints(optical[ahead].reshape(-1, 1, 3), np.zeros(3), np.zeros(3), self.matrix, self.distortion)
-            pixels[ahead] = projected.reshape(-1, 2)
+        valid = (depth > 1e-6) & (np.hypot(optical[:, 0], optical[:, 1]) < self.radius_limit * depth)
+        if valid.any():
+            projected, _ = cv2.projectPoints(optical[valid].reshape(-1, 1, 3), np.zeros(3), np.zeros(3), self.matrix, self.distortion)
+            pixels[valid] = projected.reshape(-1, 2)
         return pixels, depth
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Unit directions [N, 3] in the store frame of pixels [N, 2]."""
-        pixels = np.asarray(pixels, dtype=float).reshape(-1, 1, 2)
-        if not len(pixels):
-            return np.zeros((0, 3))
-        normalised = cv2.undistortPoints(pixels, self.matrix, self.distortion).reshape(-1, 2)
+        """Unit directions [N, 3] in the store frame of pixels [N, 2]; NaN for pixels that no point within ``radius_limit`` projects to."""
+        pixels = np.asarray(pixels, dtype=float).reshape(-1, 2)
+        focal, centre = self.matrix[[0, 1], [0, 1]], self.matrix[:2, 2]
+        normalised = self._undistorted((pixels - centre) / focal)
         directions = np.column_stack([normalised, np.ones(len(normalised))]) @ self.pose[:3, :3].T
         return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+    def _undistorted(self, distorted: np.ndarray) -> np.ndarray:
+        """Normalised image coordinates [N, 2] without their distortion, NaN where there are none. cv2.undistortPoints iterates a fixed
+        point, which is pixels off or diverges under strong distortion; Newton's method from a radial table converges up to the limit.
+        """
+        if not self.distortion.any():
+            return distorted
+        table_distorted, table_radius = self._radial_table
+        radius = np.hypot(distorted[:, 0], distorted[:, 1])
+        scale = np.interp(radius, table_distorted, table_radius) / np.maximum(radius, 1e-12)
+        points = distorted * scale[:, None]
+        for _ in range(NEWTON_STEPS):
+            image, jacobian = self._distorted(points)
+            error = distorted - image
+            if np.abs(error).max(initial=0.0) < UNDISTORTION_TOLERANCE**2:
+                break
+            determinant = jacobian[:, 0, 0] * jacobian[:, 1, 1] - jacobian[:, 0, 1] * jacobian[:, 1, 0]
+            determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
+            step_x = (jacobian[:, 1, 1] * error[:, 0] - jacobian[:, 0, 1] * error[:, 1]) / determinant
+            step_y = (jacobian[:, 0, 0] * error[:, 1] - jacobian[:, 1, 0] * error[:, 0]) / determinant
+            points = points + np.column_stack([step_x, step_y])
+            reached = np.hypot(points[:, 0], points[:, 1])
+            points *= np.minimum(1.0, self.radius_limit / np.maximum(reached, 1e-12))[:, None]
+        residual = np.abs(self._distorted(points)[0] - distorted).max(axis=1)
+        return np.where((residual < UNDISTORTION_TOLERANCE)[:, None], points, np.nan)
+
+    @cached_property
+    def _radial_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distorted radii, increasing, and the radii they come from."""
+        radius = np.linspace(0.0, self.radius_limit, 1024)
+        return np.maximum.accumulate(self._distorted(np.column_stack([radius, np.zeros_like(radius)]))[0][:, 0]), radius
+
+    def _distorted(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Brown-Conrady distortion of normalised image coordinates [N, 2]: [N, 2] and its Jacobian [N, 2, 2]."""
+        k1, k2, p1, p2, k3 = self.distortion
+        x, y = points[:, 0], points[:, 1]
+        r2 = x * x + y * y
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        slope = 2 * (k1 + r2 * (2 * k2 + 3 * k3 * r2))
+        image = np.column_stack(
+            [
+                x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+                y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+            ]
+        )
+        jacobian = np.empty((len(points), 2, 2))
+        jacobian[:, 0, 0] = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
+        jacobian[:, 1, 1] = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
+        jacobian[:, 0, 1] = jacobian[:, 1, 0] = slope * x * y + 2 * p1 * x + 2 * p2 * y
+        return image, jacobian
 
     def on_plane(self, pixels: np.ndarray, height: float = 0.0) -> np.ndarray:
         """Where the rays of pixels [N, 2] meet the plane z = ``height``: [N, 2] m, NaN for rays that do not."""

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from aisle_contract.topics import ID_PATTERN
 from pydantic import BaseModel, BeforeValidator, Field
 
+from aisle_contract.topics import ID_PATTERN
 from aisle_store import store_schema as schema
 from aisle_store.camera_model import Camera
-from aisle_store.store import Gondola, Product, Store
+from aisle_store.store import Gondola, Store
 from aisle_store.store_documents import Problems, Row, StoreError, read_csv, read_document
 from aisle_store.store_files import (
     PLANOGRAM_COLUMNS,
@@ -128,7 +128,7 @@ def floor_between(gondolas: Mapping[str, Gondola]) -> np.ndarray:
     right = min((at[0] for facing, at in fronts if facing[0] < -0.9), default=None)
     if top is None or right is None:
         raise StoreError(
-            "shelves.json: found no shelves that face the glass wall and the left wall, expected both, or the floor in --gates"
+            "shelves.json: expected shelves that face the glass wall and shelves that face the left wall; without them give a floor"
         )
     return np.round([[LEFT_WALL_X, GLASS_WALL_Y], [right, GLASS_WALL_Y], [right, top], [LEFT_WALL_X, top]], 4)
 

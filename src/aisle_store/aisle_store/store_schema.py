@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
-from aisle_contract.topics import ID_PATTERN
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from aisle_contract.topics import ID_PATTERN
 from aisle_store.store import GateKind
 
 #: Largest deviation of R R^T from the identity that still passes as a rotation (numbers written with four digits).
