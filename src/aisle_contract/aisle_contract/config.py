@@ -1,5 +1,7 @@
 """Parameters of cores as data: one frozen dataclass per core, from which nodes declare their ROS parameters and YAML is checked.
 
+Example::
+
     @dataclass(frozen=True)
     class TrackerConfig:
         gate_probability: float = parameter(0.99, "Share of true detections that fall inside the gate", 0.5, 0.9999)
