@@ -1,1 +1,1 @@
-"""Person detection per camera and tracking over the whole store."""
+"""Finding people in images and following them through the whole store."""

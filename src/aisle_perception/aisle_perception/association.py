@@ -1,0 +1,106 @@
+"""Which detection belongs to which person, and which detections of several cameras are one new person."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from aisle_perception.kalman import squared_mahalanobis
+
+#: log det of the innovation covariance that counts as "no knowledge" (1 m in each axis): keeps all costs inside the gate negative.
+_VAGUE_LOG_DETERMINANT = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class FloorDetections:
+    """All floor measurements of one time slot, cameras mixed.
+
+    ``positions`` float64 [M, 2], ``covariances`` [M, 2, 2], ``age_s`` [M] (how much older than the slot's stamp), ``cameras`` int [M]
+    (number of the camera), ``frames`` int [M] and ``rows`` int [M] (frame in the slot and detection within it).
+    """
+
+    positions: np.ndarray
+    covariances: np.ndarray
+    age_s: np.ndarray
+    cameras: np.ndarray
+    frames: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def subset(self, chosen: np.ndarray) -> FloorDetections:
+        return FloorDetections(*(getattr(self, f.name)[chosen] for f in dataclasses.fields(self)))
+
+    def observation(self) -> np.ndarray:
+        """float64 [M, 2, 4]: what a detection says of the state (x, y, vx, vy) at the slot's stamp, its own time being earlier."""
+        matrix = np.zeros((len(self), 2, 4))
+        matrix[:, [0, 1], [0, 1]] = 1.0
+        matrix[:, [0, 1], [2, 3]] = -self.age_s[:, None]
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Innovations:
+    """``distance`` float64 [N, M]: squared Mahalanobis distance of detection to state; ``log_determinant`` [N, M] of its covariance."""
+
+    distance: np.ndarray
+    log_determinant: np.ndarray
+
+
+def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> Innovations:
+    """How far each detection lies from each state [N, 4] with covariance [N, 4, 4]."""
+    observation = detections.observation()
+    expected = np.einsum("mij,nj->nmi", observation, means)
+    spread = np.einsum("mij,njk,mlk->nmil", observation, covariances, observation, optimize=False) + detections.covariances
+    difference = detections.positions - expected
+    return Innovations(squared_mahalanobis(difference, spread), np.log(np.linalg.det(spread)))
+
+
+class GlobalNearestNeighbour:
+    """Per camera the assignment of detections to persons with the least sum of costs: no two detections of one camera to one person."""
+
+    def __init__(self, gate: float) -> None:
+        self._gate = gate
+
+    def assign(self, found: Innovations, detections: FloorDetections, candidates: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """int [M]: person of each detection, -1 for none. ``candidates``: numbers of the persons asked; ``free`` bool [M]."""
+        owner = np.full(len(detections), -1)
+        if not len(candidates):
+            return owner
+        cost = found.distance + found.log_determinant - (self._gate + _VAGUE_LOG_DETERMINANT)
+        cost = np.where(found.distance <= self._gate, np.minimum(cost, -1e-3), 0.0)
+        for frame in np.unique(detections.frames[free]):
+            columns = np.flatnonzero(free & (detections.frames == frame))
+            block = cost[np.ix_(candidates, columns)]
+            rows, chosen = linear_sum_assignment(block)
+            inside = block[rows, chosen] < 0.0
+            owner[columns[chosen[inside]]] = candidates[rows[inside]]
+        return owner
+
+
+class ClusterInitiator:
+    """Groups detections of different cameras that agree on a place: complete-link agglomeration, never two of one frame together."""
+
+    def __init__(self, gate: float) -> None:
+        self._gate = gate
+
+    def clusters(self, detections: FloorDetections) -> list[np.ndarray]:
+        """Numbers of the detections of each new person, in a fixed order."""
+        groups = [np.array([i]) for i in range(len(detections))]
+        if len(detections) < 2:
+            return groups
+        difference = detections.positions[:, None] - detections.positions[None]
+        distance = squared_mahalanobis(difference, detections.covariances[:, None] + detections.covariances[None])
+        distance = np.where(detections.frames[:, None] == detections.frames[None], np.inf, distance)
+        while len(groups) > 1:
+            links = [(distance[np.ix_(a, b)].max(), i, j) for i, a in enumerate(groups) for j, b in enumerate(groups) if i < j]
+            nearest, i, j = min(links)
+            if nearest > self._gate:
+                break
+            groups[i] = np.concatenate([groups[i], groups[j]])
+            del groups[j]
+        return groups

@@ -1,0 +1,147 @@
+"""Head and wrists of tracked persons: triangulated from the cameras that see them, then filtered in 3-D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisle_contract.config import parameter
+from aisle_contract.records import NANOSECONDS, BodyPoint
+from aisle_perception import kalman
+from aisle_perception.triangulation import triangulate
+
+#: The points in the order used throughout: head, left wrist, right wrist, with their COCO keypoints (the first group that is seen counts).
+POINTS = ("head", "left_wrist", "right_wrist")
+_KEYPOINTS = (((3, 4), (1, 2), (0, 3, 4)), ((9,),), ((10,),))
+#: Where a point may be, given the body: height (lowest, highest) and greatest distance from the body's axis, m.
+_PLAUSIBLE = ((0.9, 2.1, 0.6), (0.0, 2.2, 0.9), (0.0, 2.2, 0.9))
+#: Prior given the body alone: height, deviation in height, horizontal deviation, m.
+_PRIOR = ((1.57, 0.25, 0.2), (1.1, 0.35, 0.3), (1.1, 0.35, 0.3))
+
+
+@dataclass(frozen=True)
+class BodyPointConfig:
+    """How head and wrists are followed."""
+
+    keypoint_threshold: float = parameter(0.3, "Keypoints below this confidence count as not seen", 0.0, 1.0)
+    keypoint_deviation_px: float = parameter(4.0, "Standard deviation of a keypoint, px", 0.5, 50.0)
+    point_deviation: float = parameter(0.02, "How far the cameras' idea of the same point of the body differs, m", 0.0, 0.2)
+    point_acceleration_density: float = parameter(6.0, "Spectral density of a wrist's acceleration, m^2/s^3", 0.01, 1000.0)
+    point_memory_s: float = parameter(0.3, "A point not seen for longer is unknown, s", 0.0, 5.0)
+    point_gate: float = parameter(16.0, "Squared Mahalanobis distance beyond which a new place of a point is doubted", 1.0, 100.0)
+
+
+@dataclass(eq=False)
+class PointState:
+    """Filtered points of one person: ``means`` float64 [3, 6], ``covariances`` [3, 6, 6], ``seen_ns`` int64 [3] (-1: unknown)."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+    seen_ns: np.ndarray
+
+    @classmethod
+    def unknown(cls) -> PointState:
+        return cls(np.zeros((3, 6)), np.tile(np.eye(6), (3, 1, 1)), np.full(3, -1, dtype=np.int64))
+
+    def at(self, stamp_ns: int, memory_s: float) -> list[BodyPoint | None]:
+        """Head, left and right wrist as far as known at ``stamp_ns``."""
+        fresh = (self.seen_ns >= 0) & (stamp_ns - self.seen_ns <= memory_s * NANOSECONDS)
+        return [BodyPoint(self.means[i, :3].copy(), self.covariances[i, :3, :3].copy()) if fresh[i] else None for i in range(len(POINTS))]
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Rays of one person's points by frame: ``origins`` and ``directions`` [3, K, 3], ``angular_deviation`` and ``weights`` [3, K]."""
+
+    origins: np.ndarray
+    directions: np.ndarray
+    angular_deviation: np.ndarray
+    weights: np.ndarray
+
+
+def point_pixels(keypoints: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [N, 3, 2] of head, left and right wrist, and confidences [N, 3] (0: not seen), from COCO ``keypoints`` [N, 17, 3]."""
+    pixels = np.zeros((len(keypoints), len(POINTS), 2))
+    confidence = np.zeros((len(keypoints), len(POINTS)))
+    for number, groups in enumerate(_KEYPOINTS):
+        for group in groups:
+            chosen = keypoints[:, list(group)]
+            seen = (chosen[:, :, 2] >= max(threshold, 1e-6)).all(axis=1) & (confidence[:, number] == 0.0)
+            pixels[seen, number] = chosen[seen, :, :2].mean(axis=1)
+            confidence[seen, number] = chosen[seen, :, 2].mean(axis=1)
+    return pixels, confidence
+
+
+class BodyPointFilter:
+    """Follows the points of all persons at once."""
+
+    def __init__(self, config: BodyPointConfig) -> None:
+        self._config = config
+
+    def predict(self, states: list[PointState], dt_s: float) -> None:
+        """Moves the points ``dt_s`` seconds ahead."""
+        if not states or dt_s <= 0.0:
+            return
+        transition, noise = kalman.constant_velocity(dt_s, 3, self._config.point_acceleration_density)
+        means, covariances = kalman.predict(
+            np.concatenate([s.means for s in states]), np.concatenate([s.covariances for s in states]), transition, noise
+        )
+        self._store(states, means, covariances)
+
+    def update(self, states: list[PointState], bodies: np.ndarray, rays: list[Rays], stamp_ns: int) -> None:
+        """Corrects the points with this slot's rays. ``bodies`` [N, 2]: where the persons stand."""
+        if not states:
+            return
+        measured, spread, usable = self._triangulated(bodies, rays)
+        means = np.concatenate([s.means for s in states])
+        covariances = np.concatenate([s.covariances for s in states])
+        seen_ns = np.concatenate([s.seen_ns for s in states])
+        fresh = (seen_ns >= 0) & (stamp_ns - seen_ns <= self._config.point_memory_s * NANOSECONDS)
+        distance = kalman.squared_mahalanobis(measured - means[:, :3], covariances[:, :3, :3] + spread)
+        begun = usable & ~fresh
+        followed = usable & fresh & (distance <= self._config.point_gate)
+        if followed.any():
+            observation = np.hstack([np.eye(3), np.zeros((3, 3))])
+            means[followed], covariances[followed] = kalman.update(
+                means[followed], covariances[followed], measured[followed], observation, spread[followed]
+            )
+        if begun.any():
+            means[begun] = np.hstack([measured[begun], np.zeros((int(begun.sum()), 3))])
+            covariances[begun] = 0.0
+            covariances[begun, :3, :3] = spread[begun]
+            covariances[begun, 3:, 3:] = np.eye(3)
+        seen_ns[begun | followed] = stamp_ns
+        self._store(states, means, covariances)
+        for number, state in enumerate(states):
+            state.seen_ns = seen_ns[3 * number : 3 * number + 3]
+
+    def _triangulated(self, bodies: np.ndarray, rays: list[Rays]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions [3N, 3], covariances [3N, 3, 3] and whether there is a plausible one [3N]."""
+        count = len(bodies)
+        middle = np.repeat(bodies, len(POINTS), axis=0)
+        prior = np.tile(np.array(_PRIOR), (count, 1))
+        mean = np.column_stack([middle, prior[:, 0]])
+        covariance = np.einsum("bi,ij->bij", np.column_stack([prior[:, 2], prior[:, 2], prior[:, 1]]) ** 2, np.eye(3))
+        weights = np.concatenate([r.weights for r in rays])
+        points, spread = triangulate(
+            np.concatenate([r.origins for r in rays]),
+            np.concatenate([r.directions for r in rays]),
+            np.concatenate([r.angular_deviation for r in rays]),
+            weights,
+            mean,
+            covariance,
+            self._config.point_deviation,
+        )
+        limits = np.tile(np.array(_PLAUSIBLE), (count, 1))
+        plausible = (
+            (points[:, 2] >= limits[:, 0])
+            & (points[:, 2] <= limits[:, 1])
+            & (np.linalg.norm(points[:, :2] - middle, axis=1) <= limits[:, 2])
+        )
+        return points, spread, plausible & (weights.sum(axis=1) > 0)
+
+    @staticmethod
+    def _store(states: list[PointState], means: np.ndarray, covariances: np.ndarray) -> None:
+        for number, state in enumerate(states):
+            state.means, state.covariances = means[3 * number : 3 * number + 3], covariances[3 * number : 3 * number + 3]

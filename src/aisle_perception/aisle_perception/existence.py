@@ -1,0 +1,45 @@
+"""Whether a track is a real person: evidence added up as log-odds (after Musicki, Evans, Stankovic, IPDA, IEEE TAC 39(6), 1994).
+
+Successive frames of one camera are not independent (a reflection stays where it is, a blind spot stays blind), so both what a hit and
+what a miss says is tempered, and one slot's evidence is bounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisle_contract.config import parameter
+
+
+@dataclass(frozen=True)
+class ExistenceConfig:
+    """How evidence makes and ends tracks."""
+
+    detection_probability: float = parameter(0.85, "Share of frames in which a camera finds a person who is wholly in view", 0.05, 0.999)
+    existence_start: float = parameter(-2.0, "Log-odds of a new track before its first detections count", -10.0, 2.0)
+    hit_gain: float = parameter(0.8, "Log-odds that one camera's detection adds", 0.0, 5.0)
+    miss_share: float = parameter(0.15, "Share of log(1 - p) that a camera's silence about a person in its view adds", 0.0, 1.0)
+    greatest_slot_gain: float = parameter(1.5, "Most log-odds gained in one slot", 0.1, 10.0)
+    greatest_slot_loss: float = parameter(0.4, "Most log-odds lost in one slot", 0.01, 10.0)
+    fading_per_s: float = parameter(0.4, "Log-odds lost per second by a person whom no camera finds, wherever he is", 0.0, 20.0)
+    fading_at_gate_per_s: float = parameter(8.0, "The same within a gate's reach: he has most likely left", 0.0, 50.0)
+    greatest_log_odds: float = parameter(6.0, "Upper bound of the log-odds", 1.0, 20.0)
+    confirm_log_odds: float = parameter(2.2, "Log-odds from which on a track is given out", -5.0, 10.0)
+    delete_log_odds: float = parameter(-2.5, "Log-odds below which a track ends", -20.0, 0.0)
+
+
+def evidence(config: ExistenceConfig, seen: np.ndarray, probability: np.ndarray, dt_s: float, at_gate: np.ndarray) -> np.ndarray:
+    """Change of the log-odds [N]. ``seen`` bool [C, N]: camera has found person; ``probability`` [C, N] that it should have, 0 for
+    cameras without a frame in this slot."""
+    hits = config.hit_gain * seen.sum(axis=0)
+    misses = config.miss_share * np.log1p(-np.where(seen, 0.0, probability)).sum(axis=0)
+    unseen = ~seen.any(axis=0)
+    fading = np.where(at_gate, config.fading_at_gate_per_s, config.fading_per_s) * dt_s * unseen
+    return np.clip(hits + misses, -config.greatest_slot_loss, config.greatest_slot_gain) - fading
+
+
+def probability(log_odds: float) -> float:
+    """Existence probability 0..1."""
+    return float(1.0 / (1.0 + np.exp(-log_odds)))
