@@ -46,7 +46,6 @@ class NodeSpec:
     remappings: tuple[tuple[str, str], ...] = ()
     namespace: str = ""
     parameter_file: Path | None = None
-    log_level: str = "info"
 
     @property
     def module(self) -> str:
@@ -65,7 +64,7 @@ class NodeSpec:
         for name, value in self.parameters.items():
             # JSON is YAML, and quotes ids such as "1" that would otherwise become numbers.
             arguments += ["-p", f"{name}:={json.dumps(value)}"]
-        return [*arguments, "--log-level", self.log_level]
+        return arguments
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,6 @@ def _node(options: GraphOptions, package: str, executable: str, name: str, group
         parameters=parameters,
         namespace=options.namespace,
         parameter_file=parameter_file,
-        log_level=options.log_level,
     )
 
 
