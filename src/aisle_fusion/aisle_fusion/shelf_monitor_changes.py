@@ -1,0 +1,209 @@
+"""From plates whose load moved to changes of a shelf: which plates belong together, and how much came or went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisle_fusion.shelf_monitor_config import BIN_NS, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_levels import SHORT, Phase, PlateLevels, bins
+
+#: Standard deviations that a single plate's change needs to be the core of an event.
+CORE_DEVIATIONS = 4.0
+#: Plates on each side of the core whose share of the load is counted too: loads spread.
+NEIGHBOURS = 1
+#: An unsteady plate's short mean may already lie this many bins in the new change.
+RESUME_SKIP = SHORT + 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """Change of load of adjoining plates of one shelf. ``plates``: their columns; ``change`` and ``deviation`` [plates] kg."""
+
+    start_bin: int
+    settled_bin: int
+    plates: np.ndarray
+    change: np.ndarray
+    deviation: np.ndarray
+
+    @property
+    def total(self) -> float:
+        return float(self.change.sum())
+
+    @property
+    def strongest(self) -> int:
+        """The column that changed most."""
+        return int(self.plates[np.argmax(np.abs(self.change))])
+
+
+class ShelfChanges:
+    """Joins active plates of a shelf into changes and measures them once all their plates are steady."""
+
+    def __init__(self, config: ShelfMonitorConfig, levels: PlateLevels, exists: np.ndarray, width: int) -> None:
+        """``exists`` bool [shelves * width]: columns that are plates."""
+        self._config = config
+        self._levels = levels
+        self._exists = exists
+        self._width = width
+        self._settle_bins = bins(config.settle_s)
+        self._longest_bins = bins(config.longest_event_s)
+        self.abandoned: list[int] = []
+
+    def step(self) -> list[Change]:
+        """Judges the newest bin of the levels; gives what has been settled with it."""
+        levels = self._levels
+        self._drop_silent()
+        triggered = levels.triggered()
+        left = levels.left_again()
+        done = self._end_before_new_activity(triggered, left) if (triggered | left).any() else []
+        levels.settle()
+        if (levels.phase >= Phase.ACTIVE).any():
+            done += self._end_settled()
+            self._abandon_endless()
+        levels.find_first_levels()
+        levels.track_levels(self._near_activity())
+        return done
+
+    def finish(self) -> tuple[list[Change], list[int]]:
+        """For the end of a recording: changes that are nearly settled, and the columns of plates that still move."""
+        self._levels.relax(0.5)
+        self._levels.settle()
+        done, moving = [], []
+        for chain in self._chains():
+            if self._is_settled(chain):
+                done += self._end(chain, skip=0)
+            else:
+                moving += [int(plate) for plate in chain if self._levels.phase[plate] == Phase.ACTIVE]
+        return done, moving
+
+    def _end_before_new_activity(self, triggered: np.ndarray, left: np.ndarray) -> list[Change]:
+        """What was steady for long enough is over when something new begins at it or beside it, unless nothing had changed yet."""
+        levels = self._levels
+        done = []
+        fresh = triggered | left
+        for chain in self._chains():
+            if self._is_settled(chain) and self._touches(chain, fresh):
+                measured = self._measure(chain, RESUME_SKIP)
+                if measured:
+                    done += measured
+                    self._take_levels(chain, RESUME_SKIP)
+                    # A plate that left its settled load left its new level.
+                    triggered |= left & np.isin(np.arange(len(left)), chain)
+        ended = levels.phase == Phase.IDLE
+        levels.resume(np.flatnonzero(left & ~ended))
+        levels.activate(np.flatnonzero(triggered & ended))
+        return done
+
+    def _end_settled(self) -> list[Change]:
+        done = []
+        for chain in self._chains():
+            if self._is_settled(chain):
+                settled = self._levels.settled_bin[chain].max()
+                if self._levels.bin - settled + 1 >= self._settle_bins:
+                    done += self._end(chain, skip=0)
+        return done
+
+    def _end(self, chain: np.ndarray, skip: int) -> list[Change]:
+        measured = self._measure(chain, skip)
+        self._take_levels(chain, skip)
+        return measured
+
+    def _measure(self, chain: np.ndarray, skip: int) -> list[Change]:
+        """The significant changes of a settled chain; two hands far enough apart on it give two."""
+        levels, config = self._levels, self._config
+        plates = self._with_neighbours(chain)
+        after, after_variance = levels.load_since(self._settled_bins(chain, plates), plates, skip)
+        change = after - levels.level[plates]
+        seen = np.isfinite(change)
+        plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
+        if not len(plates):
+            return []
+        start = int(levels.start_bin[chain].min())
+        drift = config.drift_kg_per_s * (levels.bin - start) * BIN_NS * 1e-9
+        deviation = np.sqrt(levels.level_variance[plates] + after_variance + drift**2)
+        least = np.maximum(config.trigger_kg, config.neighbour_share * np.abs(change).max())
+        cores = np.flatnonzero(np.abs(change) > np.maximum(CORE_DEVIATIONS * deviation, least))
+        changes = []
+        for core in _runs(cores, plates, config.separation_plates):
+            within = np.arange(max(core[0] - NEIGHBOURS, 0), min(core[-1] + NEIGHBOURS + 1, len(plates)))
+            found = self._change(plates[within], change[within], deviation[within], chain)
+            if self._is_significant(found):
+                changes.append(found)
+        return changes
+
+    def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: np.ndarray) -> Change:
+        own = np.intersect1d(plates, chain)
+        own = own if len(own) else chain
+        start = int(self._levels.start_bin[own].min())
+        settled = int(self._levels.settled_bin[own].max())
+        return Change(start, max(settled, start + 1), plates, change, deviation)
+
+    def _is_significant(self, change: Change) -> bool:
+        deviation = float(np.sqrt((change.deviation**2).sum()))
+        return abs(change.total) >= max(self._config.least_change_kg, self._config.least_change_deviations * deviation)
+
+    def _take_levels(self, chain: np.ndarray, skip: int) -> None:
+        plates = self._with_neighbours(chain)
+        settled = self._settled_bins(chain, plates)
+        after, variance = self._levels.load_since(settled, plates, skip)
+        self._levels.set_level(plates, after, variance, int(settled.max()))
+
+    def _settled_bins(self, chain: np.ndarray, plates: np.ndarray) -> np.ndarray:
+        """Since when each of ``plates`` stands still: neighbours that never moved themselves since the whole chain does."""
+        last = self._levels.settled_bin[chain].max()
+        return np.where(np.isin(plates, chain), self._levels.settled_bin[plates], last)
+
+    def _with_neighbours(self, chain: np.ndarray) -> np.ndarray:
+        shelf = chain[0] // self._width
+        first = max(chain[0] - NEIGHBOURS, shelf * self._width)
+        last = min(chain[-1] + NEIGHBOURS, (shelf + 1) * self._width - 1)
+        plates = np.arange(first, last + 1)
+        return plates[self._exists[plates] & (self._levels.phase[plates] != Phase.UNKNOWN)]
+
+    def _is_settled(self, chain: np.ndarray) -> bool:
+        return bool((self._levels.phase[chain] == Phase.SETTLED).all())
+
+    def _touches(self, chain: np.ndarray, fresh: np.ndarray) -> bool:
+        """Whether fresh activity lies on the chain or so near that it would join it."""
+        reach = self._config.separation_plates - 1
+        shelf = chain[0] // self._width
+        first = max(chain[0] - reach, shelf * self._width)
+        return bool(fresh[first : min(chain[-1] + reach + 1, (shelf + 1) * self._width)].any())
+
+    def _chains(self) -> list[np.ndarray]:
+        """Columns of moving or settled plates, cut where plates far enough apart or different shelves meet."""
+        busy = np.flatnonzero(self._levels.phase >= Phase.ACTIVE)
+        if not len(busy):
+            return []
+        cut = (np.diff(busy) >= self._config.separation_plates) | (np.diff(busy // self._width) > 0)
+        return np.split(busy, np.flatnonzero(cut) + 1)
+
+    def _near_activity(self) -> np.ndarray:
+        """bool: columns so near to a moving plate that they would join its change."""
+        near = (self._levels.phase >= Phase.ACTIVE).reshape(-1, self._width)
+        if near.any():
+            busy = near.copy()
+            for step in range(1, self._config.separation_plates):
+                near[:, step:] |= busy[:, :-step]
+                near[:, :-step] |= busy[:, step:]
+        return near.ravel()
+
+    def _drop_silent(self) -> None:
+        silent = self._levels.silent()
+        if silent.any():
+            self._levels.forget(silent)
+
+    def _abandon_endless(self) -> None:
+        levels = self._levels
+        endless = np.flatnonzero((levels.phase >= Phase.ACTIVE) & (levels.bin - levels.start_bin > self._longest_bins))
+        if len(endless):
+            levels.forget(endless)
+            self.abandoned += [int(plate) for plate in endless]
+
+
+def _runs(cores: np.ndarray, plates: np.ndarray, separation: int) -> list[np.ndarray]:
+    """Cuts indices of core plates where the plates lie ``separation`` or more apart."""
+    if not len(cores):
+        return []
+    return np.split(cores, np.flatnonzero(np.diff(plates[cores]) >= separation) + 1)
