@@ -11,6 +11,9 @@ from aisle_contract.records import ScaleReading
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, REPORT_NS
 from aisle_store.store import ShelfKey, Store
 
+#: A single sample this far from both its neighbours is an electrical glitch: a hand or an item takes longer than 1/60 s to come and go.
+GLITCH_KG = 0.5
+
 
 class PlateColumns:
     """Where each plate of a store stands in arrays: shelf by shelf, in their order along the shelf, each shelf padded to ``width``."""
@@ -68,17 +71,27 @@ def pieces_of(reading: ScaleReading, known: np.ndarray, columns: np.ndarray) -> 
 
 
 def bin_loads(report: int, pieces: list[SamplePiece], width: int) -> np.ndarray:
-    """float64 [BINS_PER_REPORT, width] kg: each plate's median in each bin of a report interval, NaN where it gave no sample.
+    """float64 [BINS_PER_REPORT, width] kg: each plate's mean in each bin of a report interval, NaN where it gave no sample.
 
-    The median leaves out single glitches. It does not depend on how samples were cut into pieces, nor on their order.
+    A mean, not a median: shelves ring at up to half the sampling rate, and a median of the few samples of a bin makes an offset of that.
+    The result does not depend on how samples were cut into pieces.
     """
-    placed = [(piece, _slots((piece.stamps - report * REPORT_NS) // BIN_NS)) for piece in _by_columns(pieces)]
-    depth = max((int(slots.max()) + 1 for _, slots in placed), default=1)
-    table = np.full((BINS_PER_REPORT, depth, width), np.nan)
-    for piece, slots in placed:
-        bins = (piece.stamps - report * REPORT_NS) // BIN_NS
-        table[bins[:, None], slots[:, None], piece.columns[None, :]] = piece.loads
-    return _median_of_present(table)
+    table = _table(report, pieces, width)
+    present = np.isfinite(table)
+    count = present.sum(axis=1)
+    total = np.where(present, table, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _table(report: int, pieces: list[SamplePiece], width: int) -> np.ndarray:
+    """float64 [BINS_PER_REPORT, slots, width]: the samples of each bin in the order of their stamps."""
+    joined = list(_by_columns(pieces))
+    bins = [(piece.stamps - report * REPORT_NS) // BIN_NS for piece in joined]
+    slots = [_slots(of_piece) for of_piece in bins]
+    table = np.full((BINS_PER_REPORT, max((int(s.max()) + 1 for s in slots), default=1), width), np.nan)
+    for piece, of_bin, slot in zip(joined, bins, slots, strict=True):
+        table[of_bin[:, None], slot[:, None], piece.columns[None, :]] = _without_glitches(piece.loads)
+    return table
 
 
 def _by_columns(pieces: list[SamplePiece]) -> Iterator[SamplePiece]:
@@ -100,14 +113,13 @@ def _slots(bins: np.ndarray) -> np.ndarray:
     return np.arange(len(bins)) - np.repeat(starts, lengths)
 
 
-def _median_of_present(table: np.ndarray) -> np.ndarray:
-    """Median over axis 1 of [bins, slots, plates] without the NaNs (np.nanmedian is many times slower on such small tables)."""
-    table = np.where(np.isfinite(table), table, np.nan)
-    table.sort(axis=1)
-    count = np.isfinite(table).sum(axis=1)
-    low = np.maximum(count - 1, 0) // 2
-    high = count // 2
-    low_value = np.take_along_axis(table, low[:, None, :], axis=1)[:, 0]
-    high_value = np.take_along_axis(table, np.minimum(high, table.shape[1] - 1)[:, None, :], axis=1)[:, 0]
-    # An even count n has its middle at n/2 - 1 and n/2, an odd one at (n - 1)/2 = n // 2.
-    return np.where(count > 0, 0.5 * (low_value + high_value), np.nan)
+def _without_glitches(loads: np.ndarray) -> np.ndarray:
+    """``loads`` [n, plates] with NaN for single samples that jump away from both their neighbours, which agree with one another."""
+    clean = loads.copy()
+    if len(loads) < 3:
+        return clean
+    with np.errstate(invalid="ignore"):
+        from_both = np.minimum(np.abs(loads[1:-1] - loads[:-2]), np.abs(loads[1:-1] - loads[2:]))
+        clean[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)] = np.nan
+    clean[np.isinf(clean)] = np.nan
+    return clean
