@@ -148,15 +148,19 @@ def test_several_stores_need_a_choice(tmp_path: Path) -> None:
         writer.write_record(gate(START), "/north")
         writer.write_record(gate(START + 1), "/south")
     with BagReader(tmp_path / "bag") as reader:
-        with pytest.raises(BagError, match="several stores .*/north, /south"):
+        with pytest.raises(BagError, match=r"several stores .*/north, /south"):
             list(reader.records())
         assert [record.stamp_ns for record in reader.records(namespace="/south")] == [START + 1]
 
 
 def test_a_failed_bag_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), BagWriter(tmp_path / "bag") as writer:
-        writer.write_record(gate(START))
-        raise RuntimeError
+    def break_off() -> None:
+        with BagWriter(tmp_path / "bag") as writer:
+            writer.write_record(gate(START))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -175,14 +179,14 @@ def test_a_topic_has_one_type(tmp_path: Path) -> None:
 def test_what_is_not_a_bag_is_named(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="nowhere: no such file or folder"):
         BagReader(tmp_path / "nowhere")
-    with pytest.raises(BagError, match="found neither metadata.yaml nor"):
+    with pytest.raises(BagError, match=r"found neither metadata\.yaml nor"):
         BagReader(tmp_path)
     text = tmp_path / "notes.mcap"
     text.write_text("milk, eggs")
     with pytest.raises(BagError, match="not an MCAP file"):
         BagReader(text)
     (tmp_path / "metadata.yaml").write_text("rosbag2_bagfile_information: {version: 5}")
-    with pytest.raises(BagError, match="metadata.yaml: not rosbag2 metadata: KeyError: 'storage_identifier'"):
+    with pytest.raises(BagError, match=r"metadata\.yaml: not rosbag2 metadata: KeyError: 'storage_identifier'"):
         BagReader(tmp_path)
 
 
@@ -195,7 +199,7 @@ def test_missing_files_are_named(bag: Path) -> None:
 def test_a_truncated_file_is_named(bag: Path) -> None:
     file = bag / "visit_0.mcap"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(BagError, match="visit_0.mcap: its end is missing or damaged"):
+    with pytest.raises(BagError, match=r"visit_0\.mcap: its end is missing or damaged"):
         BagReader(bag)
 
 
@@ -205,5 +209,5 @@ def test_a_damaged_chunk_is_named(bag: Path) -> None:
     middle = content.index(b"zstd") + 60
     content[middle : middle + 40] = bytes(40)
     file.write_bytes(content)
-    with BagReader(bag) as reader, pytest.raises(BagError, match="visit_0.mcap: damaged"):
+    with BagReader(bag) as reader, pytest.raises(BagError, match=r"visit_0\.mcap: damaged"):
         list(reader.records())
