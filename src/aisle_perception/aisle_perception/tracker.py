@@ -36,9 +36,7 @@ class TrackerConfig(BodyConfig, BodyPointConfig, ExistenceConfig):
     velocity_memory_s: float = parameter(1.0, "A person whom nobody sees is thought to slow down with this time constant, s", 0.1, 60.0)
     gate: float = parameter(11.8, "Squared Mahalanobis distance within which a detection may belong to a person (11.8: 99.7 %)", 1.0, 100.0)
     cluster_gate: float = parameter(9.2, "The same between two cameras' detections of a new person (9.2: 99 %)", 1.0, 100.0)
-    shadow_gate: float = parameter(
-        30.0, "Within this of a person a detection of a camera that misses him begins no other", 1.0, 400.0
-    )
+    shadow_gate: float = parameter(30.0, "Within this of a person a detection of a camera that misses him begins no other", 1.0, 400.0)
     vaguest_m: float = parameter(0.5, "Detections with a greater standard deviation begin no person, m", 0.05, 5.0)
     floor_margin_m: float = parameter(0.2, "Persons up to this far outside the floor are still followed, m", 0.0, 2.0)
     outside_s: float = parameter(0.3, "A person who is outside the floor for longer has left, s", 0.0, 10.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from aisle_contract.records import PersonDetections
 from aisle_store.camera_model import Camera
 from aisle_store.store import Gate, GateKind, Store
@@ -69,7 +70,9 @@ def seen_by(
     for joints in bodies:
         pixels, _ = camera.project(joints)
         pixels = pixels + rng.normal(0.0, noise_px, pixels.shape)
-        inside = np.isfinite(pixels).all(axis=1) & (pixels >= 0).all(axis=1) & (pixels[:, 0] < camera.width) & (pixels[:, 1] < camera.height)
+        inside = (
+            np.isfinite(pixels).all(axis=1) & (pixels >= 0).all(axis=1) & (pixels[:, 0] < camera.width) & (pixels[:, 1] < camera.height)
+        )
         if inside.sum() < 5:
             continue
         crown, _ = camera.project(joints[:1] * [1.0, 1.0, 1.08])
