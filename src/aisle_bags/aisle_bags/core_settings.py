@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,21 +33,32 @@ _CONFIGS = {"tracker": TrackerConfig, "shelf_monitor": ShelfMonitorConfig, "cart
 def load_settings(path: Path) -> CoreSettings:
     """Reads a ROS parameter file: sections named after nodes (a leading namespace is ignored), each with ``ros__parameters``.
 
-    Sections of other nodes and of all nodes (``/**``) hold nothing that a core reads. Raises ValueError that names file, section and
-    parameter for anything that is not understood, OSError if the file cannot be read.
+    A section for all nodes (``/**``) counts for the cores that have its parameters, and less than a node's own section. Sections of
+    other nodes hold nothing that a core reads. Raises ValueError that names file, section and parameter for anything that is not
+    understood, OSError if the file cannot be read.
     """
+    sections = _sections(path)
+    return CoreSettings(**{node: _config(path, node, sections) for node in _CONFIGS})
+
+
+def _sections(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         document = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(document, Mapping):
         raise ValueError(f"{path}: expected sections named after nodes, found {type(document).__name__}")
-    configs: dict[str, Any] = {}
-    for section, content in document.items():
-        node = str(section).rsplit("/", 1)[-1]
-        if node not in _CONFIGS:
-            continue
-        if not isinstance(content, Mapping) or not isinstance(content.get("ros__parameters"), Mapping):
-            raise ValueError(f"{path}: section '{section}': expected a mapping 'ros__parameters'")
-        configs[node] = config.from_mapping(_CONFIGS[node], content["ros__parameters"], f"{path}: section '{section}'")
-    return CoreSettings(**configs)
+    sections: dict[str, Mapping[str, Any]] = {}
+    for name, content in document.items():
+        parameters = content.get("ros__parameters") if isinstance(content, Mapping) else None
+        if not isinstance(parameters, Mapping):
+            raise ValueError(f"{path}: section '{name}': expected a mapping 'ros__parameters'")
+        sections[str(name).rsplit("/", 1)[-1]] = parameters
+    return sections
+
+
+def _config(path: Path, node: str, sections: Mapping[str, Mapping[str, Any]]) -> Any:
+    config_class = _CONFIGS[node]
+    names = {field.name for field in dataclasses.fields(config_class)}
+    common = {name: value for name, value in sections.get("**", {}).items() if name in names}
+    return config.from_mapping(config_class, {**common, **sections.get(node, {})}, f"{path}: section '{node}'")

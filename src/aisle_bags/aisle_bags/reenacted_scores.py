@@ -1,0 +1,82 @@
+"""Labelled sessions through re-enacted sensors and the offline chain, scored: the work behind ``./aisle score``."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from aisle_bags.core_settings import CoreSettings
+from aisle_bags.offline import OfflineResult, OfflineRunner
+from aisle_bags.scoring import SessionScore, score_session
+from aisle_sim.labelled_sessions import LabelledSession
+from aisle_sim.simulator import SimulatedSession, simulate
+from aisle_store.store import Store
+
+
+@dataclass(frozen=True)
+class Enacted:
+    """One session played with one seed: what happened, and what the chain made of it."""
+
+    simulated: SimulatedSession
+    result: OfflineResult
+    score: SessionScore
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """What every session is played with."""
+
+    store: Store
+    settings: CoreSettings
+    profile: str = "nominal"
+
+    def enact(self, session: LabelledSession, seed: int) -> Enacted:
+        """Plays one session and bills it. Raises what ``aisle_sim.simulator.simulate`` raises."""
+        simulated = simulate(self.store, session, self.profile, seed)
+        result = OfflineRunner(self.store, self.settings).run(simulated.records)
+        warnings = (*simulated.warnings, *result.warnings)
+        return Enacted(simulated, result, score_session(session.session, seed, simulated.truth, result.receipts, warnings))
+
+
+def score_sessions(
+    task: ScoreTask,
+    sessions: Sequence[LabelledSession],
+    seeds: Sequence[int],
+    jobs: int = 1,
+    scored: Callable[[SessionScore], None] | None = None,
+) -> list[SessionScore]:
+    """Scores by session, then seed, the same for every number of ``jobs``; ``scored`` is called in that order as results come in."""
+    pairs = [(session, seed) for session in sessions for seed in seeds]
+    scores = []
+    if jobs <= 1:
+        results = (task.enact(session, seed).score for session, seed in pairs)
+        for score in results:
+            _tell(score, scores, scored)
+        return scores
+    # Fresh processes: a forked one would inherit OpenCV's thread pool without its threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(pairs) or 1), context, initializer=_keep_task, initargs=(task,)) as pool:
+        for score in pool.map(_score_in_worker, pairs):
+            _tell(score, scores, scored)
+    return scores
+
+
+def _tell(score: SessionScore, scores: list[SessionScore], scored: Callable[[SessionScore], None] | None) -> None:
+    scores.append(score)
+    if scored is not None:
+        scored(score)
+
+
+_worker_task: ScoreTask | None = None
+
+
+def _keep_task(task: ScoreTask) -> None:
+    """The store is large: a worker gets it once, not with each session."""
+    global _worker_task
+    _worker_task = task
+
+
+def _score_in_worker(pair: tuple[LabelledSession, int]) -> SessionScore:
+    return _worker_task.enact(*pair).score

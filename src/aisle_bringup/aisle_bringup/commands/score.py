@@ -1,0 +1,120 @@
+"""./aisle score: labelled sessions re-enacted through the offline chain, receipts compared with the labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from aisle_bags.core_settings import load_settings
+from aisle_bags.reenacted_scores import ScoreTask, score_sessions
+from aisle_bags.scoring import SessionScore, summary
+from aisle_bringup.command import CommandError, repository_root
+from aisle_bringup.progress import progress
+from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
+from aisle_sim.profiles import PROFILES
+from aisle_store.store import Store
+from aisle_store.store_files import StoreError, load_store
+
+SUMMARY = "Re-enact labelled sessions, bill them offline and compare the receipts with the labels"
+EXAMPLE = "./aisle score --store config/stores/nanostore-2019-11 --sessions config/stores/nanostore-2019-11/sessions.json --seeds 3"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="folder of the store")
+    parser.add_argument("--sessions", type=Path, required=True, metavar="FILE", help="labelled sessions (JSON)")
+    parser.add_argument("--session", action="append", metavar="NAME", help="only this session; may be given several times")
+    parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
+    parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per processor)")
+    parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        store, sessions = load_store(args.store), _chosen(load_sessions(args.sessions), args)
+        settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
+        with progress("re-enacting", len(sessions) * args.seeds) as advance:
+            task = ScoreTask(store, settings, args.profile)
+            scores = score_sessions(task, sessions, range(args.seeds), args.jobs, scored=lambda score: advance(1, note=score.session))
+    except (StoreError, SessionFileError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{error.filename}: {error.strerror or error}") from None
+    for warning in dict.fromkeys(warning for score in scores for warning in score.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    figures = {"profile": args.profile, "seeds": args.seeds, **summary(scores)}
+    _print_report(scores, figures, store)
+    if args.json is not None:
+        _write(args.json, figures)
+    return 0
+
+
+def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[LabelledSession]:
+    if not args.session:
+        return sessions
+    known = {session.session: session for session in sessions}
+    for name in args.session:
+        if name not in known:
+            raise CommandError(f"{args.sessions}: no session '{name}', expected one of {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(args.session)]
+
+
+def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
+    console = Console()
+    title = f"re-enacted: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
+    table = Table("session", title=title)
+    for heading in ("items", "precision", "recall", "F1", "receipts right", "for review", "over", "under"):
+        table.add_column(heading, justify="right")
+    for session, group in groupby(scores, key=lambda score: score.session):
+        table.add_row(session, *_cells(list(group)))
+    table.add_section()
+    table.add_row("all", *_cells(scores), style="bold")
+    console.print(table)
+    wrong = [line for score in scores for line in score.wrong_lines]
+    if not wrong:
+        return
+    lines = Table("session", "seed", "shopper", "product", title="re-enacted: lines that differ from the labels")
+    lines.add_column("expected", justify="right")
+    lines.add_column("charged", justify="right")
+    for line in wrong:
+        name = store.products[line.product].name if line.product in store.products else "not in the catalogue"
+        lines.add_row(
+            line.session, str(line.seed), line.shopper or "nobody known", f"{line.product} {name}", str(line.expected), str(line.found)
+        )
+    console.print(lines)
+
+
+def _cells(scores: list[SessionScore]) -> list[str]:
+    figures = summary(scores)
+    items = sum(score.items.expected for score in scores)
+    receipts = sum(score.receipts for score in scores)
+    right = sum(score.right_receipts for score in scores)
+    shares = [f"{figures[name]:.3f}" for name in ("precision", "recall", "f1")]
+    counts = [str(figures[name]) for name in ("overcharged_lines", "undercharged_lines")]
+    return [str(items), *shares, f"{right} of {receipts}", f"{figures['review_share']:.0%}", *counts]
+
+
+def _write(path: Path, figures: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        scratch.write_text(json.dumps(figures, indent=1) + "\n")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number from 1")
+    return int(text)
