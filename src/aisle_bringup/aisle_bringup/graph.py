@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ PROFILES = ("clean", "nominal", "harsh")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 #: Name of the file in a store's folder that names its devices, if none is given.
 SENSORS_FILE = "sensors.yaml"
+#: Name of the file in a store's folder with sessions to re-enact.
+SESSIONS_FILE = "sessions.json"
 #: Cameras that share a process, capture and detection together, so that raw images need not cross DDS.
 CAMERAS_PER_PROCESS = 4
 
@@ -67,31 +69,91 @@ class NodeSpec:
         return arguments
 
 
+def _about(description: str, choices: Sequence[str] = ()) -> dict[str, Any]:
+    """What people read about an option; ``choices`` are the values it may have."""
+    return {"description": description, "choices": tuple(choices)}
+
+
 @dataclass(frozen=True)
 class GraphOptions:
-    """What can be chosen about a graph. Paths are absolute or relative to the working directory.
+    """What can be chosen about a graph. The fields become arguments of ``./aisle up`` and of ``launch/store.launch.py``.
 
-    ``sensors``: ``sim`` re-enacts ``sessions``; ``files`` and ``hardware`` read devices from ``sensors_file`` (by default the store's
-    ``sensors.yaml``); ``none`` starts no sources (a bag is replayed, or drivers run elsewhere). ``record`` is a bag to write,
-    ``receipts`` a folder for receipt files; ``parameters`` a ROS parameter file for all nodes.
+    Paths are absolute or relative to the working directory. Raises GraphError for options that do not fit together.
     """
 
-    store: Path
-    sensors: str = "sim"
-    sensors_file: Path | None = None
-    sessions: Path | None = None
-    session_ids: tuple[str, ...] = ()
-    profile: str = "nominal"
-    seed: int = 0
-    speed: float = 1.0
-    record: Path | None = None
-    receipts: Path | None = None
-    markers: bool = True
-    use_sim_time: bool = False
-    composition: str = "groups"
-    namespace: str = ""
-    parameters: Path | None = None
-    log_level: str = "info"
+    store: Path = field(
+        default=None, metadata=_about("folder of the store (store.yaml, layout.yaml, cameras.yaml, products.csv, planogram.csv)")
+    )
+    sensors: str = field(
+        default="sim", metadata=_about("where sensor data come from; none: a bag is replayed, or drivers run elsewhere", SENSORS)
+    )
+    sensors_file: Path | None = field(
+        default=None, metadata=_about("devices for sensors files or hardware (default: the store's sensors.yaml)")
+    )
+    sessions: Path | None = field(
+        default=None, metadata=_about("labelled sessions that simulated sensors re-enact (default: the store's sessions.json)")
+    )
+    session_ids: tuple[str, ...] = field(
+        default=(), metadata=_about("sessions of the file to re-enact, one after the other, separated by commas (default: all)")
+    )
+    profile: str = field(default="nominal", metadata=_about("how good the simulated sensors are", PROFILES))
+    seed: int = field(default=0, metadata=_about("seed of the simulated sensors"))
+    speed: float = field(default=1.0, metadata=_about("how many times faster than real time simulated sensors run"))
+    record: Path | None = field(default=None, metadata=_about("bag to write (a folder that does not exist yet)"))
+    receipts: Path | None = field(default=None, metadata=_about("folder for receipts as JSON files"))
+    markers: bool = field(default=True, metadata=_about("publish markers and frames for RViz"))
+    use_sim_time: bool = field(default=False, metadata=_about("take the time from /clock"))
+    composition: str = field(
+        default="groups", metadata=_about("processes: shared by groups of nodes, one for each node, or a single one", COMPOSITIONS)
+    )
+    namespace: str = field(default="", metadata=_about("ROS namespace of the graph, for example /shop"))
+    parameters: Path | None = field(default=None, metadata=_about("ROS parameter file for all nodes (default: config/graph.yaml)"))
+    log_level: str = field(default="info", metadata=_about("lowest level of log messages", LOG_LEVELS))
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value, choices = getattr(self, option.name), option.metadata["choices"]
+            if choices and value not in choices:
+                raise GraphError(f"{option.name} is '{value}', expected one of {', '.join(choices)}")
+        if self.store is None:
+            raise GraphError("no store is given, expected the folder of one")
+        # Written so that NaN fails too.
+        if not 0.01 <= self.speed <= 100.0:
+            raise GraphError(f"speed is {self.speed:g}, expected 0.01 .. 100")
+        if self.sensors != "sim" and self.speed != 1.0:
+            raise GraphError(f"speed is {self.speed:g} with sensors '{self.sensors}', expected 1: only simulated sensors can hurry")
+        if self.namespace and not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", self.namespace):
+            raise GraphError(f"namespace is '{self.namespace}', expected a ROS namespace such as /shop")
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> GraphOptions:
+        """Options from texts, as a launch file has them; an empty text means the default. Raises GraphError naming the option."""
+        values = {}
+        for option in fields(cls):
+            text = texts.get(option.name, "")
+            if text:
+                values[option.name] = _parsed(option.name, text, option.type)
+        return cls(**values)
+
+
+def _parsed(name: str, text: str, kind: str) -> Any:
+    try:
+        return _PARSERS[kind](text)
+    except (KeyError, ValueError):
+        raise GraphError(f"{name} is '{text}', expected {_EXPECTED[kind]}") from None
+
+
+#: By a field's annotation: how its text is read, and what is expected of it.
+_PARSERS: dict[str, Any] = {
+    "Path": Path,
+    "Path | None": Path,
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": {"true": True, "false": False, "True": True, "False": False}.__getitem__,
+    "tuple[str, ...]": lambda text: tuple(part.strip() for part in text.split(",") if part.strip()),
+}
+_EXPECTED = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 def build_graph(store: Store, options: GraphOptions) -> list[NodeSpec]:
@@ -99,7 +161,6 @@ def build_graph(store: Store, options: GraphOptions) -> list[NodeSpec]:
 
     Raises GraphError for options that do not fit, OSError for files that cannot be read.
     """
-    _check(options)
     nodes = [*_decisions(options), *_observers(options), *_sources(store, options)]
     if options.parameters is not None:
         _check_parameter_file(options.parameters, nodes)
@@ -113,26 +174,6 @@ def process_groups(nodes: Sequence[NodeSpec], composition: str) -> dict[str, lis
         process = {"groups": node.group, "processes": node.name, "single": "aisle"}[composition]
         groups.setdefault(process, []).append(node)
     return groups
-
-
-def _check(options: GraphOptions) -> None:
-    _check_choice("sensors", options.sensors, SENSORS)
-    _check_choice("composition", options.composition, COMPOSITIONS)
-    _check_choice("profile", options.profile, PROFILES)
-    _check_choice("log_level", options.log_level, LOG_LEVELS)
-    if not 0.01 <= options.speed <= 100.0:
-        raise GraphError(f"speed is {options.speed:g}, expected 0.01 .. 100")
-    if options.namespace and not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", options.namespace):
-        raise GraphError(f"namespace is '{options.namespace}', expected a ROS namespace such as /shop")
-    if options.sensors == "sim" and options.sessions is None:
-        raise GraphError("sensors are 'sim' but no sessions are given, expected a sessions.json to re-enact")
-    if options.sensors != "sim" and options.speed != 1.0:
-        raise GraphError(f"speed is {options.speed:g} with sensors '{options.sensors}', expected 1: only simulated sensors can hurry")
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise GraphError(f"{name} is '{value}', expected one of {', '.join(choices)}")
 
 
 def _node(options: GraphOptions, package: str, executable: str, name: str, group: str, **parameters: Value) -> NodeSpec:
@@ -169,6 +210,9 @@ def _observers(options: GraphOptions) -> Iterator[NodeSpec]:
 
 def _sources(store: Store, options: GraphOptions) -> Iterator[NodeSpec]:
     if options.sensors == "sim":
+        sessions = options.sessions or options.store / SESSIONS_FILE
+        if not sessions.is_file():
+            raise GraphError(f"{sessions}: missing, expected labelled sessions that simulated sensors can re-enact")
         yield _node(
             options,
             "aisle_sim",
@@ -176,7 +220,7 @@ def _sources(store: Store, options: GraphOptions) -> Iterator[NodeSpec]:
             "simulated_sensors",
             "sensors",
             store=str(options.store.resolve()),
-            sessions=str(options.sessions.resolve()),
+            sessions=str(sessions.resolve()),
             session_ids=",".join(options.session_ids),
             profile=options.profile,
             seed=options.seed,

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +49,7 @@ from aisle_contract.conversions import from_message, to_message
 from aisle_contract.qos import Profile
 from aisle_contract.record_topics import topic_of
 from aisle_contract.records import Diagnostic, DiagnosticLevel, Record, StepResult
+from aisle_contract.stop_request import StopRequest
 
 C = TypeVar("C")
 
@@ -241,6 +241,7 @@ def run(*factories: Callable[[], Node], arguments: Sequence[str] | None = None) 
     0 after a signal; 2 if a node could not be made from its parameters or files (told in one line on stderr). An error while spinning
     is a bug and raises. ``arguments`` are the ROS arguments, by default those of the command line.
     """
+    # rclpy's own signal handlers would close the context before nodes can finish their files.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = StopRequest()
     nodes: list[Node] = []
@@ -257,18 +258,6 @@ def run(*factories: Callable[[], Node], arguments: Sequence[str] | None = None) 
         for node in reversed(nodes):
             node.destroy_node()
         rclpy.try_shutdown()
-
-
-class StopRequest:
-    """True once the process was asked to end. rclpy's own handlers would close the context before nodes can finish their files."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
 
 
 def _spin(nodes: Sequence[Node], stop: StopRequest) -> None:
