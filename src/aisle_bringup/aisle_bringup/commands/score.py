@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror or error}") from None
-    for warning in dict.fromkeys(warning for score in scores for warning in score.warnings):
+    for warning in dict.fromkeys(f"session {score.session}: {warning}" for score in scores for warning in score.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     figures = {"profile": args.profile, "seeds": args.seeds, **summary(scores)}
     _print_report(scores, figures, store)
@@ -71,9 +71,10 @@ def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[L
 def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
     console = Console()
     title = f"re-enacted: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
-    table = Table("session", title=title)
-    for heading in ("items", "precision", "recall", "F1", "receipts right", "for review", "over", "under"):
-        table.add_column(heading, justify="right")
+    table = Table(title=title)
+    table.add_column("session", no_wrap=True)
+    for heading in ("items", "precision", "recall", "F1", "receipts\nright", "for\nreview", "over", "under"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for session, group in groupby(scores, key=lambda score: score.session):
         table.add_row(session, *_cells(list(group)))
     table.add_section()
