@@ -211,7 +211,11 @@ class ShelfMonitor:
             name="shelf readings",
             level=DiagnosticLevel.WARN if bad else DiagnosticLevel.OK,
             message=f"{len(lost)} of {len(self._columns.shelves)} shelves do not report" if lost else "all shelves report",
-            values=(("lost shelves", ", ".join(lost)), ("pieces that came too late", str(dropped)), ("readings ignored", str(self._ignored))),
+            values=(
+                ("lost shelves", ", ".join(lost)),
+                ("pieces that came too late", str(dropped)),
+                ("readings ignored", str(self._ignored)),
+            ),
         )
 
     def _shelf_diagnostic(self, key: ShelfKey) -> Diagnostic:

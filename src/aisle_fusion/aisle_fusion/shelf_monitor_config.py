@@ -17,7 +17,9 @@ REPORT_NS = BIN_NS * BINS_PER_REPORT
 class ShelfMonitorConfig:
     """The defaults come from what load cells do: see the description of each field for the reasoning."""
 
-    max_lateness_s: float = parameter(1.0, "A shelf whose readings lag more than this behind the newest one is not waited for, s", 0.05, 60.0)
+    max_lateness_s: float = parameter(
+        1.0, "A shelf whose readings lag more than this behind the newest one is not waited for, s", 0.05, 60.0
+    )
     steady_s: float = parameter(0.4, "A plate must keep its load for this long for a change to be over, s", 0.2, 2.0)
     steady_after_press_s: float = parameter(
         1.0, "The same where the load grew: it may be a hand that rests, and a hand is never still for long, s", 0.2, 2.5
@@ -25,7 +27,9 @@ class ShelfMonitorConfig:
     settle_s: float = parameter(1.0, "The load after a change is averaged over this time where nothing else happens, s", 0.2, 2.5)
     trigger_kg: float = parameter(0.004, "A plate is active when its load leaves its level by more than this, kg", 1e-4, 1.0)
     trigger_deviations: float = parameter(6.0, "... and by more than so many standard deviations of its noise", 1.0, 50.0)
-    steady_kg: float = parameter(0.0012, "Range within which a steady load may wander; 6 g/s is the slowest lift of the lightest item, kg", 1e-5, 0.1)
+    steady_kg: float = parameter(
+        0.0012, "Range within which a steady load may wander; 6 g/s is the slowest lift of the lightest item, kg", 1e-5, 0.1
+    )
     steady_deviations: float = parameter(6.0, "... or so many standard deviations of its noise", 1.0, 50.0)
     steady_share: float = parameter(0.01, "... or this share of the change so far, for plates that ring after a heavy one", 0.0, 0.2)
     least_change_kg: float = parameter(0.008, "Smaller changes of a shelf's load are no events, kg", 1e-4, 1.0)
