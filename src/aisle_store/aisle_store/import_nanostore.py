@@ -74,7 +74,7 @@ def import_nanostore(
     ones above. ``image_size``: width and height in pixels of the images. Raises StoreError that lists every problem.
     """
     problems = Problems()
-    gondolas = build_gondolas(_read_layout(layout), str(layout), problems)
+    gondolas = build_gondolas(_read_layout(layout), str(layout / "plates.json"), problems)
     catalogue = build_products(_product_rows(products, problems), problems)
     plates = build_planogram(read_csv(planogram, PLANOGRAM_COLUMNS, problems, extra_columns=True), gondolas, catalogue, problems)
     problems.raise_if_any()

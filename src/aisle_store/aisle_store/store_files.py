@@ -182,9 +182,7 @@ def build_planogram(
         if missing:
             problems.add(row.where, missing)
         if product not in products:
-            problems.add(
-                row.where, f"product: found '{product}', which is not in the catalogue, expected one of its {len(products)} products"
-            )
+            problems.add(row.where, f"product: found '{product}', expected one of the {len(products)} products of the catalogue")
         if product in planogram.get(key, ()):
             problems.add(row.where, f"found '{product}' on plate {'/'.join(key)} a second time, expected each pair once")
         planogram[key] = (*planogram.get(key, ()), product)
