@@ -1,0 +1,109 @@
+"""How good the simulated sensors are and how patient the simulated hands: ``clean``, ``nominal`` (as measured) and ``harsh``.
+
+The numbers of each profile are in ``config/<name>.yaml`` beside this module; every field is described here with its unit.
+What was measured on real plates (noise of each shelf, vibration, quantisation, settling) is in ``config/scale_model.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from aisle_contract.config import from_mapping, parameter
+
+
+@dataclass(frozen=True)
+class HandsProfile:
+    """How people take things."""
+
+    quick_lift_min_s: float = parameter(0.12, "Shortest time from touching a thing to having taken it or put it down, s", 0.02, 5.0)
+    quick_lift_max_s: float = parameter(0.35, "Longest time for the same, s", 0.02, 5.0)
+    held_share: float = parameter(0.0, "Share of picks before which a hand rests on the plates", 0.0, 1.0)
+    held_min_s: float = parameter(0.5, "Shortest rest of a hand on the plates, s", 0.0, 60.0)
+    held_max_s: float = parameter(2.0, "Longest rest of a hand on the plates, s", 0.0, 60.0)
+    held_force_kg: float = parameter(0.4, "Median load of a resting hand, kg", 0.0, 10.0)
+    slow_share: float = parameter(0.0, "Share of picks that are slow", 0.0, 1.0)
+    slow_lift_min_s: float = parameter(0.8, "Shortest slow lift, s", 0.0, 30.0)
+    slow_lift_max_s: float = parameter(2.0, "Longest slow lift, s", 0.0, 30.0)
+
+
+@dataclass(frozen=True)
+class CameraProfile:
+    """What a person detector with keypoints makes of what a camera sees."""
+
+    pixel_noise_share: float = parameter(
+        0.012, "Deviation of box edges and keypoints as a share of the person's height in the image", 0.0, 0.2
+    )
+    pixel_noise_px: float = parameter(1.0, "Deviation of box edges and keypoints in addition, px", 0.0, 50.0)
+    wrist_noise_factor: float = parameter(1.8, "Wrists are this much noisier than other keypoints", 1.0, 10.0)
+    box_looseness: float = parameter(0.04, "Boxes are wider than the body by this share on average", 0.0, 0.5)
+    noise_memory_s: float = parameter(0.4, "Time after which noise and misses of one person have changed, s", 0.0, 10.0)
+    miss_share: float = parameter(0.04, "Share of frames in which a fully visible, large person is missed", 0.0, 0.9)
+    swap_share: float = parameter(0.01, "Share of detections whose left and right limbs are confused", 0.0, 0.5)
+    least_visible_share: float = parameter(0.20, "Nobody is found of whom less than this share is visible", 0.0, 1.0)
+    least_height_px: float = parameter(24.0, "Nobody is found whose visible part is lower than this, px", 1.0, 1000.0)
+    false_detections: float = parameter(0.03, "Mean number of false detections per frame", 0.0, 5.0)
+    merge_overlap: float = parameter(
+        0.65, "Of two boxes that overlap more than this (intersection over union) the farther one is lost", 0.0, 1.0
+    )
+
+
+@dataclass(frozen=True)
+class ScaleProfile:
+    """What is done to the measured model of the plates; the factors multiply measured values."""
+
+    noise_factor: float = parameter(1.0, "Factor on the plates' noise and hum", 0.0, 20.0)
+    vibration_factor: float = parameter(1.0, "Factor on the strength of vibration bursts", 0.0, 20.0)
+    drift_factor: float = parameter(1.0, "Factor on slow drift", 0.0, 20.0)
+    hand_force_factor: float = parameter(1.0, "Factor on the forces of hands while they take and put", 0.0, 20.0)
+    spread_factor: float = parameter(1.0, "Factor on crosstalk to neighbouring plates and on gain errors", 0.0, 20.0)
+    settling_factor: float = parameter(1.0, "Factor on overshoot, ringing and slow settling after a change of load", 0.0, 20.0)
+    weight_spread_factor: float = parameter(1.0, "Factor on the spread of weight between pieces of one product", 0.0, 20.0)
+    quantisation: bool = parameter(True, "Whether readings are in steps of the converter")
+    clock_jitter: bool = parameter(True, "Whether the stamps of batches jitter as measured")
+    missing_sample_share: float = parameter(0.001, "Share of single values that are NaN", 0.0, 0.5)
+    missing_batch_share: float = parameter(0.0002, "Share of batches in which a plate is NaN throughout", 0.0, 0.5)
+
+
+@dataclass(frozen=True)
+class SensorProfile:
+    """One named set of sensor properties."""
+
+    name: str
+    hands: HandsProfile = HandsProfile()
+    cameras: CameraProfile = CameraProfile()
+    scales: ScaleProfile = ScaleProfile()
+
+
+def profile_from_mapping(name: str, values: Mapping[str, Any], where: str) -> SensorProfile:
+    """A profile from sections ``hands``, ``cameras`` and ``scales``. ValueError names ``where``, section and field."""
+    sections = {"hands": HandsProfile, "cameras": CameraProfile, "scales": ScaleProfile}
+    unknown = sorted(set(values) - set(sections))
+    if unknown:
+        raise ValueError(f"{where}: unknown section '{unknown[0]}', expected one of {', '.join(sections)}")
+    parts = {key: from_mapping(kind, values.get(key) or {}, f"{where}: {key}") for key, kind in sections.items()}
+    for low, high in (("quick_lift_min_s", "quick_lift_max_s"), ("held_min_s", "held_max_s"), ("slow_lift_min_s", "slow_lift_max_s")):
+        if getattr(parts["hands"], low) > getattr(parts["hands"], high):
+            raise ValueError(
+                f"{where}: hands: {low} is {getattr(parts['hands'], low)}, expected at most {high}, {getattr(parts['hands'], high)}"
+            )
+    return SensorProfile(name, **parts)
+
+
+def _shipped(name: str) -> SensorProfile:
+    text = (resources.files("aisle_sim") / "config" / f"{name}.yaml").read_text(encoding="utf-8")
+    return profile_from_mapping(name, yaml.safe_load(text), f"config/{name}.yaml")
+
+
+PROFILES: dict[str, SensorProfile] = {name: _shipped(name) for name in ("clean", "nominal", "harsh")}
+
+
+def find_profile(name: str) -> SensorProfile:
+    """A shipped profile by name. ValueError names the known ones."""
+    if name not in PROFILES:
+        raise ValueError(f"unknown sensor profile '{name}', expected one of {', '.join(PROFILES)}")
+    return PROFILES[name]
