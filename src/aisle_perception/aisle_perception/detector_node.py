@@ -1,0 +1,92 @@
+"""Person detection as a ROS node: images of one or several cameras in, detections out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sensor_msgs.msg import Image
+
+from aisle_contract import topics
+from aisle_contract.base_node import CoreNode, run, to_rclpy
+from aisle_contract.config import parameter
+from aisle_contract.images import ImageError, bgr_image
+from aisle_contract.records import NANOSECONDS, Diagnostic, DiagnosticLevel
+from aisle_perception.detector import CameraDetectors, DetectorConfig
+from aisle_perception.newest_frames import NewestFrames
+from aisle_store.store_files import load_store
+
+
+@dataclass(frozen=True)
+class DetectorNodeConfig(DetectorConfig):
+    """Parameters of the detector and where it gets its images."""
+
+    camera: str = parameter("", "Ids of the cameras to detect on, separated by commas; empty: all of the store")
+    detector: str = parameter("motion", "What to detect with: openvino:PATH, onnx:PATH or motion")
+
+
+class DetectorNode(CoreNode):
+    """Detects on the newest image of each camera in turn. Images that arrive while it is busy replace one another and are counted."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("detector", **options)
+        config = self.declare(DetectorNodeConfig)
+        cameras = _chosen(config.camera, list(load_store(self.store_folder()).cameras))
+        self._detectors = CameraDetectors(config.detector, config)
+        self._frames: NewestFrames[Image] = NewestFrames(cameras)
+        self._received = self._detected = 0
+        self._last_cost_s = 0.0
+        # Runs after the image callbacks that are already queued, so that only the newest image of each camera is looked at.
+        self._work = self.create_guard_condition(self._detect_next)
+        self.advertise(*(topics.detections(camera) for camera in cameras))
+        for camera in cameras:
+            topic = topics.image(camera)
+            self.create_subscription(Image, topic.name, lambda message, camera=camera: self._put(camera, message), to_rclpy(topic.qos))
+
+    def own_diagnostics(self) -> list[Diagnostic]:
+        dropped = sum(self._frames.replaced.values())
+        values = [("images", str(self._received)), ("detected", str(self._detected)), ("skipped", str(dropped))]
+        values += [(f"skipped camera {camera}", str(count)) for camera, count in self._frames.replaced.items()]
+        values.append(("last detection", f"{self._last_cost_s * 1e3:.1f} ms"))
+        level, message = DiagnosticLevel.OK, "detecting"
+        if not self._received:
+            level, message = DiagnosticLevel.WARN, "no images have arrived"
+        elif dropped > self._detected:
+            level, message = DiagnosticLevel.WARN, "more than half of the images are skipped: the detector is too slow"
+        return [Diagnostic("detector", level, message, tuple(values))]
+
+    def _put(self, camera: str, message: Image) -> None:
+        self._received += 1
+        self._frames.put(camera, message)
+        self._work.trigger()
+
+    def _detect_next(self) -> None:
+        if not self._frames:
+            return
+        camera, message = self._frames.take()
+        if self._frames:
+            self._work.trigger()
+        start = time.perf_counter()
+        try:
+            image = bgr_image(message)
+        except ImageError as error:
+            self.warn(f"camera {camera}: {error}")
+            return
+        stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+        self.publish(self._detectors.detect(camera, stamp_ns, image))
+        self._detected += 1
+        self._last_cost_s = time.perf_counter() - start
+
+
+def _chosen(text: str, known: list[str]) -> list[str]:
+    """Camera ids out of a comma-separated text. ValueError names an unknown one."""
+    chosen = [part.strip() for part in text.split(",") if part.strip()] or known
+    for camera in chosen:
+        if camera not in known:
+            raise ValueError(f"parameter 'camera': '{camera}' is not in the store, expected some of {', '.join(known)}")
+    return chosen
+
+
+def main() -> int:
+    return run(DetectorNode)
