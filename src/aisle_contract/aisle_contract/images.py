@@ -1,6 +1,6 @@
-"""sensor_msgs/Image to NumPy and back: the common encodings here, all others through cv_bridge where it is installed.
+"""Image messages to arrays and back. NumPy and OpenCV do the common encodings; cv_bridge, where a ROS installation has it, the others.
 
-The ROS 2 wheels have no cv_bridge, and its conversion of common encodings copies more often than needed.
+Reading takes any object with the message's attributes (rclpy's, or what rosbags decodes), as ``conversions.from_message`` does.
 """
 
 from __future__ import annotations
@@ -8,50 +8,83 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-#: Encodings (sensor_msgs/image_encodings.hpp) that need no cv_bridge: element type and channels.
-ENCODINGS: dict[str, tuple[np.dtype, int]] = {
-    "bgr8": (np.dtype(np.uint8), 3),
-    "rgb8": (np.dtype(np.uint8), 3),
-    "bgra8": (np.dtype(np.uint8), 4),
-    "rgba8": (np.dtype(np.uint8), 4),
-    "mono8": (np.dtype(np.uint8), 1),
-    "mono16": (np.dtype(np.uint16), 1),
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Element type, channels and OpenCV's conversion to BGR (None: already BGR) of one of sensor_msgs/image_encodings.hpp."""
+
+    kind: np.dtype
+    channels: int
+    to_bgr: int | None
+
+
+_BYTE, _TWO_BYTES = np.dtype(np.uint8), np.dtype(np.uint16)
+
+#: Encodings that need no cv_bridge.
+ENCODINGS: dict[str, Encoding] = {
+    "bgr8": Encoding(_BYTE, 3, None),
+    "8UC3": Encoding(_BYTE, 3, None),
+    "rgb8": Encoding(_BYTE, 3, cv2.COLOR_RGB2BGR),
+    "bgra8": Encoding(_BYTE, 4, cv2.COLOR_BGRA2BGR),
+    "rgba8": Encoding(_BYTE, 4, cv2.COLOR_RGBA2BGR),
+    "mono8": Encoding(_BYTE, 1, cv2.COLOR_GRAY2BGR),
+    "8UC1": Encoding(_BYTE, 1, cv2.COLOR_GRAY2BGR),
+    "mono16": Encoding(_TWO_BYTES, 1, cv2.COLOR_GRAY2BGR),
+    "yuv422_yuy2": Encoding(_BYTE, 2, cv2.COLOR_YUV2BGR_YUY2),
+    "yuv422": Encoding(_BYTE, 2, cv2.COLOR_YUV2BGR_UYVY),
 }
 
 
 class ImageError(ValueError):
-    """An image message or array that is not what it says, or an encoding that cannot be converted here."""
+    """A message or array is not a usable image: says what was found and what was expected."""
 
 
-def to_array(message: Image) -> np.ndarray:
-    """Pixels of a message as they are encoded: [height, width] or [height, width, channels], uint8 or uint16.
+def bgr_image(message: Any) -> np.ndarray:
+    """uint8 [height, width, 3], blue-green-red, of a sensor_msgs Image or CompressedImage. It may share the message's memory.
+
+    Raises ImageError for an unknown encoding and for data that do not fit it.
+    """
+    if hasattr(message, "format"):
+        return _of_compressed(message)
+    if message.encoding not in ENCODINGS:
+        return _through_bridge(message.encoding, "imgmsg_to_cv2", message, desired_encoding="bgr8")
+    pixels = to_array(message)
+    if pixels.dtype == _TWO_BYTES:
+        pixels = (pixels >> 8).astype(np.uint8)
+    to_bgr = ENCODINGS[message.encoding].to_bgr
+    return pixels if to_bgr is None else cv2.cvtColor(np.ascontiguousarray(pixels), to_bgr)
+
+
+def to_array(message: Any) -> np.ndarray:
+    """Pixels of a sensor_msgs Image as they are encoded: [height, width] or [height, width, channels], uint8 or uint16.
 
     Shares the message's memory where rows are not padded and bytes stand in this machine's order, else copies.
     Raises ImageError where the data do not fit height, width and step, or for an encoding that needs an absent cv_bridge.
     """
     if message.encoding not in ENCODINGS:
-        return _bridge(message.encoding, "imgmsg_to_cv2")(message)
-    kind, channels = ENCODINGS[message.encoding]
-    row = message.width * channels * kind.itemsize
+        return _through_bridge(message.encoding, "imgmsg_to_cv2", message)
+    encoding = ENCODINGS[message.encoding]
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    row = width * encoding.channels * encoding.kind.itemsize
     data = np.frombuffer(message.data, np.uint8)
-    if message.step < row or len(data) != message.step * message.height:
-        raise ImageError(
-            f"image of {message.width} x {message.height} {message.encoding} has {len(data)} bytes in rows of {message.step}, "
-            f"expected rows of at least {row} bytes"
-        )
+    if not height or not width or step < row or data.size < height * step:
+        found = f"{width} x {height}, step {step}, {data.size} bytes"
+        raise ImageError(f"an image of encoding '{message.encoding}' is {found}, expected at least {row} bytes per row")
     # A padded row's rest is cut off before the bytes are taken as elements.
-    pixels = np.ascontiguousarray(data.reshape(message.height, message.step)[:, :row]).view(kind)
-    if message.is_bigendian != (sys.byteorder == "big"):
-        pixels = pixels.byteswap() if kind.itemsize > 1 else pixels
-    return pixels.reshape((message.height, message.width) if channels == 1 else (message.height, message.width, channels))
+    pixels = np.ascontiguousarray(data[: height * step].reshape(height, step)[:, :row]).view(encoding.kind)
+    if encoding.kind.itemsize > 1 and bool(message.is_bigendian) != (sys.byteorder == "big"):
+        pixels = pixels.byteswap()
+    return pixels.reshape((height, width) if encoding.channels == 1 else (height, width, encoding.channels))
 
 
 def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -60,15 +93,16 @@ def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     Raises ImageError where shape or type do not fit the encoding, or for an encoding that needs an absent cv_bridge.
     """
     if encoding not in ENCODINGS:
-        message = _bridge(encoding, "cv2_to_imgmsg")(pixels, encoding)
+        message = _through_bridge(encoding, "cv2_to_imgmsg", pixels, encoding)
         message.header = header
         return message
     from sensor_msgs.msg import Image
 
-    kind, channels = ENCODINGS[encoding]
-    found = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.ndim not in (2, 3) or found != channels or pixels.dtype != kind:
-        raise ImageError(f"array of shape {pixels.shape} and type {pixels.dtype} is not {encoding}, expected {channels} channels of {kind}")
+    expected = ENCODINGS[encoding]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.ndim not in (2, 3) or channels != expected.channels or pixels.dtype != expected.kind:
+        found = f"shape {pixels.shape} and type {pixels.dtype}"
+        raise ImageError(f"an array of {found} is not {encoding}, expected {expected.channels} channels of {expected.kind}")
     # array.frombytes is hundreds of times faster than assigning a NumPy array, which rclpy checks element by element.
     data = array("B")
     data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
@@ -79,16 +113,27 @@ def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
         width=width,
         encoding=encoding,
         is_bigendian=int(sys.byteorder == "big"),
-        step=width * channels * kind.itemsize,
+        step=width * channels * expected.kind.itemsize,
         data=data,
     )
 
 
-def _bridge(encoding: str, method: str) -> Callable[..., Any]:
+def _of_compressed(message: Any) -> np.ndarray:
+    data = np.frombuffer(message.data, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise ImageError(f"{data.size} bytes of format '{message.format}' are no image that OpenCV can decode")
+    return image
+
+
+def _through_bridge(encoding: str, method: str, *arguments: Any, **options: Any) -> Any:
     try:
         from cv_bridge import CvBridge
-    except ImportError as error:
-        raise ImageError(
-            f"image encoding '{encoding}' needs cv_bridge, which is not installed; without it: {', '.join(ENCODINGS)}"
-        ) from error
-    return getattr(CvBridge(), method)
+    except ImportError:
+        raise ImageError(f"encoding is '{encoding}', expected one of {', '.join(ENCODINGS)} (others need cv_bridge)") from None
+    convert: Callable[..., Any] = getattr(CvBridge(), method)
+    try:
+        return convert(*arguments, **options)
+    except Exception as error:
+        # cv_bridge passes OpenCV's errors on.
+        raise ImageError(f"encoding '{encoding}': {error}") from error
