@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from aisle_bags.core_settings import load_settings
 from aisle_contract import topics
 from aisle_store.store import Store
 
@@ -99,7 +101,7 @@ class GraphOptions:
     profile: str = field(default="nominal", metadata=_about("how good the simulated sensors are", PROFILES))
     seed: int = field(default=0, metadata=_about("seed of the simulated sensors"))
     speed: float = field(default=1.0, metadata=_about("how many times faster than real time simulated sensors run"))
-    record: Path | None = field(default=None, metadata=_about("bag to write (a folder that does not exist yet)"))
+    record: Path | None = field(default=None, metadata=_about("bag to write (a new folder); true: one named after the time"))
     receipts: Path | None = field(default=None, metadata=_about("folder for receipts as JSON files"))
     markers: bool = field(default=True, metadata=_about("publish markers and frames for RViz"))
     use_sim_time: bool = field(default=False, metadata=_about("take the time from /clock"))
@@ -137,6 +139,8 @@ class GraphOptions:
 
 
 def _parsed(name: str, text: str, kind: str) -> Any:
+    if name == "record" and text.lower() in ("true", "false"):
+        return Path(time.strftime("aisle_%Y-%m-%d_%H-%M-%S")) if text.lower() == "true" else None
     try:
         return _PARSERS[kind](text)
     except (KeyError, ValueError):
@@ -193,7 +197,7 @@ def _node(options: GraphOptions, package: str, executable: str, name: str, group
 
 def _decisions(options: GraphOptions) -> Iterator[NodeSpec]:
     store = str(options.store.resolve())
-    receipts = {"receipts": str(options.receipts.resolve())} if options.receipts is not None else {}
+    receipts = {"receipts_folder": str(options.receipts.resolve())} if options.receipts is not None else {}
     yield _node(options, "aisle_checkout", "checkout_node", "checkout", "checkout", store=store, **receipts)
     yield _node(options, "aisle_fusion", "cart_fusion_node", "cart_fusion", "fusion", store=store)
     yield _node(options, "aisle_perception", "tracker_node", "tracker", "fusion", store=store)
@@ -292,6 +296,10 @@ def _check_parameter_file(path: Path, nodes: Sequence[NodeSpec]) -> None:
     for section in document:
         if str(section).rsplit("/", 1)[-1] not in names and "*" not in str(section):
             raise GraphError(f"{path}: section '{section}' names no node of the graph, expected one of {', '.join(sorted(names))}")
+    try:
+        load_settings(path)
+    except ValueError as error:
+        raise GraphError(str(error)) from error
 
 
 #: Nodes that a parameter file may speak of although the graph at hand does not run them.

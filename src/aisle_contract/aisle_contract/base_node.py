@@ -57,6 +57,8 @@ C = TypeVar("C")
 DIAGNOSTICS_PERIOD_S = 1.0
 #: The same warning is logged again only after this time; until then it is counted.
 WARNING_PERIOD_S = 10.0
+#: Values of a node's "messages" diagnostic that count what did not get through.
+DROPS = ("lost by the middleware", "malformed", "not sent")
 #: Longest time until a signal is noticed.
 SPIN_TIMEOUT_S = 0.5
 
@@ -261,7 +263,7 @@ def run(*factories: Callable[[], Node], arguments: Sequence[str] | None = None) 
 
 
 def _spin(nodes: Sequence[Node], stop: StopRequest) -> None:
-    executor = _executor()
+    executor = make_executor()
     for node in nodes:
         executor.add_node(node)
     try:
@@ -271,7 +273,7 @@ def _spin(nodes: Sequence[Node], stop: StopRequest) -> None:
         executor.shutdown()
 
 
-def _executor() -> Executor:
+def make_executor() -> Executor:
     """rclpy's events executor where there is one (ROS 2 Kilted and later, Jazzy's 7.1): no other keeps up with hundreds of messages
     per second. Its ``spin()`` ignores signals, so it is driven by ``spin_once``.
     """
@@ -307,9 +309,7 @@ def _traffic(counts: MessageCounts, warnings_held_back: int) -> Diagnostic:
         values=(
             ("received per s", f"{counts.received / DIAGNOSTICS_PERIOD_S:.0f}"),
             ("published per s", f"{counts.published / DIAGNOSTICS_PERIOD_S:.0f}"),
-            ("lost by the middleware", str(counts.lost)),
-            ("malformed", str(counts.malformed)),
-            ("not sent", str(counts.unsent)),
+            *zip(DROPS, map(str, (counts.lost, counts.malformed, counts.unsent)), strict=True),
             ("longest step", f"{counts.longest_step_s * 1e3:.1f} ms"),
             ("repeated warnings held back", str(warnings_held_back)),
         ),

@@ -1,0 +1,187 @@
+"""./aisle demo: real shopping sessions, re-enacted, through the live graph, with what comes out in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from aisle_bringup.command import CommandError, repository_root
+from aisle_bringup.commands.up import node_environment, process_specs
+from aisle_bringup.demo_state import DemoState
+from aisle_bringup.demo_view import DemoView, comparison
+from aisle_bringup.graph import PROFILES, SESSIONS_FILE, GraphOptions
+from aisle_bringup.graph_arguments import store_and_graph
+from aisle_bringup.processes import Processes
+from aisle_contract.stop_request import StopRequest
+from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
+
+SUMMARY = "Watch re-enacted shopping sessions go through the live graph"
+EXAMPLE = "./aisle demo --speed 2"
+
+#: A domain of its own, so that the demo neither disturbs nor hears another graph.
+DEMO_DOMAIN = "77"
+#: The picture is drawn this often.
+FRAME_S = 0.15
+#: The graph is given up when it has said nothing for so long.
+SILENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; ``problem`` is empty if every session gave its receipts."""
+
+    problem: str
+    seconds: float
+    dropped: dict[str, int]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, help="folder of the store (default: config/stores/nanostore-2019-11)")
+    parser.add_argument("--sessions", type=Path, help=f"labelled sessions (default: the store's {SESSIONS_FILE})")
+    parser.add_argument("--session-ids", metavar="ID,ID", help="which of them (default: all of the file)")
+    parser.add_argument("--speed", type=float, help="times real time (default: 1; with --headless 3)")
+    parser.add_argument("--profile", choices=PROFILES, default="nominal", help="how good the simulated sensors are (default: nominal)")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulated sensors (default: 0)")
+    parser.add_argument("--headless", action="store_true", help="plain lines instead of a picture, for continuous integration")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 if every session gave its receipts, right or wrong; 1 if the graph failed or was interrupted."""
+    root = repository_root()
+    folder = args.store or root / "config" / "stores" / "nanostore-2019-11"
+    sessions_file = args.sessions or folder / SESSIONS_FILE
+    sessions = _chosen_sessions(sessions_file, args.session_ids)
+    workplace = root / ".aisle" / "demo"
+    options = GraphOptions(
+        store=folder,
+        sessions=sessions_file,
+        session_ids=tuple(session.session for session in sessions),
+        profile=args.profile,
+        seed=args.seed,
+        speed=args.speed or (3.0 if args.headless else 1.0),
+        receipts=workplace / "receipts",
+        parameters=root / "config" / "graph.yaml",
+    )
+    store, nodes = store_and_graph(options)
+    os.environ.setdefault("ROS_DOMAIN_ID", DEMO_DOMAIN)
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    state = DemoState(store, sessions, args.seed)
+    console = Console(highlight=False, soft_wrap=args.headless)
+    picture = not args.headless and console.is_terminal
+    workplace.mkdir(parents=True, exist_ok=True)
+    with (workplace / "graph.log").open("w") as log:
+
+        def say(process: str, line: str) -> None:
+            log.write(f"[{process}] {line}\n")
+            if not picture and not _is_info(line):
+                console.print(Text(f"[{process}] {line}"))
+
+        specs = process_specs(nodes, options.composition, options.log_level)
+        headline = _headline(len(sessions), len(specs), options.speed)
+        if not picture:
+            console.print(headline)
+        with Processes(specs, say, node_environment()) as processes:
+            outcome = _play(processes, state, console, headline if picture else None)
+    console.print(comparison(state.scores()))
+    _print_end(console, outcome, workplace)
+    return 1 if outcome.problem else 0
+
+
+def _chosen_sessions(path: Path, ids: str | None) -> list[LabelledSession]:
+    try:
+        sessions = load_sessions(path)
+    except (SessionFileError, OSError) as error:
+        raise CommandError(str(error)) from error
+    if ids is None:
+        return sessions
+    known = {session.session: session for session in sessions}
+    wanted = [name.strip() for name in ids.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise CommandError(f"{path}: no session '{name}', expected one of {', '.join(known)}")
+    return [known[name] for name in wanted]
+
+
+def _headline(sessions: int, processes: int, speed: float) -> str:
+    domain = os.environ["ROS_DOMAIN_ID"]
+    return (
+        f"{sessions} re-enacted sessions, {processes} processes of ROS 2 nodes, {speed:g} x real time.\n"
+        f"RViz: ROS_DOMAIN_ID={domain} rviz2 -d rviz/store.rviz    topics: ROS_DOMAIN_ID={domain} ros2 topic list"
+    )
+
+
+def _is_info(line: str) -> bool:
+    return line.startswith(("[INFO]", "[DEBUG]"))
+
+
+def _play(processes: Processes, state: DemoState, console: Console, headline: str | None) -> Outcome:
+    """Runs until all receipts are there, something fails or somebody stops it; with a headline as a picture, else as lines."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from aisle_bringup.demo_node import DemoNode
+    from aisle_contract.base_node import make_executor
+
+    start = time.monotonic()
+
+    def tell(line: str) -> None:
+        if headline is None:
+            console.print(Text(f"{time.monotonic() - start:6.1f} s  {line}"))
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    stop = StopRequest()
+    node = DemoNode(state, tell)
+    executor = make_executor()
+    executor.add_node(node)
+
+    def spin_until(deadline: float) -> None:
+        while (left := deadline - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=left)
+
+    try:
+        if headline is None:
+            problem = _wait(processes, state, stop, spin_until, lambda: None)
+        else:
+            view = DemoView(state, headline, console.width)
+            with Live(view.render(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+                problem = _wait(processes, state, stop, spin_until, lambda: live.update(view.render(), refresh=True))
+        return Outcome(problem, time.monotonic() - start, dict(node.dropped))
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _wait(processes: Processes, state: DemoState, stop: StopRequest, spin_until: Callable[[float], None], draw: Callable[[], None]) -> str:
+    """What went wrong; empty if all receipts came."""
+    heard_at, last_heard = time.monotonic(), None
+    while not state.finished:
+        spin_until(time.monotonic() + FRAME_S)
+        processes.poll(0.0)
+        draw()
+        if state.now_ns != last_heard:
+            heard_at, last_heard = time.monotonic(), state.now_ns
+        if stop.asked:
+            return "interrupted"
+        if processes.crashed:
+            return "; ".join(f"process {name} ended with {code}" for name, code in processes.crashed.items())
+        if time.monotonic() - heard_at > SILENCE_S:
+            return f"{len(state.receipts)} of {state.shoppers_expected} receipts came, then nothing for {SILENCE_S:g} s"
+    return ""
+
+
+def _print_end(console: Console, outcome: Outcome, workplace: Path) -> None:
+    dropped = sum(outcome.dropped.values())
+    console.print(f"{outcome.seconds:.0f} s; {dropped} messages dropped; receipts: {workplace / 'receipts'}")
+    for name, count in outcome.dropped.items():
+        console.print(Text(f"  {name}: {count} dropped", style="yellow"))
+    if outcome.problem:
+        console.print(Text(f"The graph failed: {outcome.problem}. What its processes said: {workplace / 'graph.log'}", style="bold red"))
