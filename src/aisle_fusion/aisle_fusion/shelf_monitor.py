@@ -87,7 +87,7 @@ class ShelfMonitor:
         self._reset_levels()
 
     def _reset_levels(self) -> None:
-        self._levels = PlateLevels(self._config, self._columns.count)
+        self._levels = PlateLevels(self._config, len(self._columns.shelves), self._columns.width)
         self._changes = ShelfChanges(self._config, self._levels, self._columns.exists, self._columns.width)
         self._first_bin = 0
 

@@ -22,6 +22,8 @@ SHORT = 4
 GUARD = 10
 LEVEL_SPAN = 40
 LEAST_LEVEL = 10
+#: Bins that a plate must have stood still for its first level.
+FIRST_LEVEL = 20
 #: Noise is the median of so many differences of short means (one per report interval); the prior counts as PRIOR_WEIGHT of them.
 NOISE_BLOCKS = 120
 PRIOR_WEIGHT = 5
@@ -32,6 +34,13 @@ RELEARN_BINS = 600
 #: The noise of a mean over n bins falls with n ** -(NOISE_FALL / 2): slower than white noise (1), as the 1/f part does not average out.
 NOISE_FALL = 0.7
 MAD_TO_DEVIATION = 1.4826
+#: A shelf's shaking is read from the quiet share of its plates, so that a hand on some of them does not count; it takes this many plates.
+QUIET_QUANTILE = 0.35
+QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal variable
+LEAST_SHAKING_PLATES = 4
+#: Shaking up to this factor is chance. It fades with this time constant.
+SHAKING_DEADBAND = 1.5
+SHAKING_FADE_S = 0.7
 
 
 class Phase(enum.IntEnum):
@@ -48,10 +57,17 @@ def bins(seconds: float) -> int:
 
 
 class PlateLevels:
-    """``width`` plates; all arrays are [width] and in kg unless said otherwise. Bins are numbered from 0 at the first one."""
+    """All plates of ``shelves`` shelves, each padded to ``shelf_width``; arrays are [shelves * shelf_width] and in kg unless said
+    otherwise. Bins are numbered from 0 at the first one.
 
-    def __init__(self, config: ShelfMonitorConfig, width: int) -> None:
+    ``noise`` is what each plate shows at rest. Steps and knocks shake all plates of a shelf at once; ``shaking`` says how many times
+    stronger than at rest. It raises what counts as a change and lowers the trust in levels, but not what counts as steady.
+    """
+
+    def __init__(self, config: ShelfMonitorConfig, shelves: int, shelf_width: int) -> None:
         self._config = config
+        self._shelf_shape = (shelves, shelf_width)
+        width = shelves * shelf_width
         self._steady_bins = bins(config.steady_s)
         self._steady_after_press_bins = bins(config.steady_after_press_s)
         self._bridged_bins = bins(config.bridged_gap_s)
@@ -59,6 +75,8 @@ class PlateLevels:
         self._loads = np.zeros((HISTORY, width))
         self._present = np.zeros((HISTORY, width))
         self._means = np.full((HISTORY, width), np.nan)
+        self._shaking = np.ones((HISTORY, width))
+        self._restlessness = np.ones((SHORT, shelves))
         self._differences = np.full((NOISE_BLOCKS, width), np.nan)
         self.blocks = np.zeros(width, dtype=int)
         self.noise = np.full(width, config.prior_noise_kg)
@@ -77,6 +95,11 @@ class PlateLevels:
         """Mean of the last 0.2 s, NaN where fewer than half of the bins have a load."""
         return self._means[-1]
 
+    @property
+    def noise_now(self) -> np.ndarray:
+        """Standard deviation of the short mean, with the shaking of the moment."""
+        return self.noise * self._shaking[-1]
+
     def add_bin(self, loads: np.ndarray) -> None:
         """Takes the next bin's loads (NaN = none)."""
         self.bin += 1
@@ -88,6 +111,7 @@ class PlateLevels:
         count = self._present[-SHORT:].sum(axis=0)
         total = self._loads[-SHORT:].sum(axis=0)
         _shift_in(self._means, np.where(2 * count >= SHORT, total / np.maximum(count, 1), np.nan))
+        _shift_in(self._shaking, self._measure_shaking())
         if self.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
             self._learn_noise()
 
@@ -98,7 +122,7 @@ class PlateLevels:
 
     def trigger_threshold(self) -> np.ndarray:
         config = self._config
-        return np.maximum(config.trigger_kg, config.trigger_deviations * np.sqrt(self.noise**2 + self.level_variance))
+        return np.maximum(config.trigger_kg, config.trigger_deviations * np.sqrt(self.noise_now**2 + self.level_variance))
 
     def track_levels(self, frozen: np.ndarray) -> None:
         """Lets the levels of plates at rest follow their drift, but not where ``frozen`` says that something goes on nearby."""
@@ -107,19 +131,19 @@ class PlateLevels:
         count = self._present[window].sum(axis=0)
         follows &= count >= LEAST_LEVEL
         self.level = np.where(follows, self._loads[window].sum(axis=0) / np.maximum(count, 1), self.level)
-        self.level_variance = np.where(follows, self._variance_of_mean(np.maximum(count, 1)), self.level_variance)
+        self.level_variance = np.where(follows, self._variance_of_mean(window), self.level_variance)
 
     def find_first_levels(self) -> None:
         """Gives plates without a level one as soon as they have stood still."""
         unknown = self.phase == Phase.UNKNOWN
         if not unknown.any():
             return
-        window = slice(HISTORY - LEAST_LEVEL, HISTORY)
+        window = slice(HISTORY - FIRST_LEVEL, HISTORY)
         count = self._present[window].sum(axis=0)
-        steady = self._means_range(LEAST_LEVEL) <= self._steady_tolerance(np.zeros_like(self.noise))
-        found = unknown & steady & (2 * count >= LEAST_LEVEL)
+        steady = self._means_range(FIRST_LEVEL) <= self._steady_tolerance(np.zeros_like(self.noise))
+        found = unknown & steady & (2 * count >= FIRST_LEVEL)
         self.level[found] = (self._loads[window].sum(axis=0) / np.maximum(count, 1))[found]
-        self.level_variance[found] = self._variance_of_mean(np.maximum(count, 1))[found]
+        self.level_variance[found] = self._variance_of_mean(window)[found]
         self.phase[found] = Phase.IDLE
 
     def activate(self, plates: np.ndarray) -> None:
@@ -158,7 +182,7 @@ class PlateLevels:
             after, variance = self.load_since(self.settled_bin[settled], settled, skip=SHORT)
             off = np.abs(self.mean[settled] - after)
             config = self._config
-            limit = np.maximum(config.trigger_kg, config.trigger_deviations * np.sqrt(self.noise[settled] ** 2 + variance))
+            limit = np.maximum(config.trigger_kg, config.trigger_deviations * np.sqrt(self.noise_now[settled] ** 2 + variance))
             left[settled] = off > limit
         return left
 
@@ -179,7 +203,8 @@ class PlateLevels:
         newer_mean = (loads * newer).sum(axis=0) / np.maximum(newer_count, 1)
         older_mean = (loads * (present - newer)).sum(axis=0) / np.maximum(older_count, 1)
         halves = np.where(older_count > 0, 0.25 * (newer_mean - older_mean) ** 2, 0.0)
-        variance = np.maximum(self._variance_of_mean(np.maximum(count, 1), plates), halves)
+        shaking = (self._shaking[:, plates] ** 2 * present).sum(axis=0) / np.maximum(count, 1)
+        variance = np.maximum(self.noise[plates] ** 2 * shaking * _averaging(count), halves)
         return np.where(count > 0, mean, np.nan), variance
 
     def set_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
@@ -235,8 +260,24 @@ class PlateLevels:
         blended = (PRIOR_WEIGHT * prior**2 + count * seen**2) / (PRIOR_WEIGHT + count)
         self.noise = np.maximum(np.sqrt(blended), self._config.least_noise_kg)
 
-    def _variance_of_mean(self, count: np.ndarray, plates: np.ndarray | slice = slice(None)) -> np.ndarray:
-        return self.noise[plates] ** 2 * (SHORT / count) ** NOISE_FALL
+    def _measure_shaking(self) -> np.ndarray:
+        """How many times stronger than at rest the shelves shake, at each plate."""
+        difference = np.abs(self._means[-1] - self._means[-1 - SHORT]) / (np.sqrt(2.0) * self.noise)
+        ordered = np.sort(difference.reshape(self._shelf_shape), axis=1)
+        count = np.isfinite(ordered).sum(axis=1)
+        quiet = np.floor(QUIET_QUANTILE * np.maximum(count - 1, 0)).astype(int)
+        level = np.take_along_axis(ordered, quiet[:, None], axis=1)[:, 0] / QUIET_QUANTILE_OF_NORMAL
+        _shift_in(self._restlessness, np.where(count >= LEAST_SHAKING_PLATES, level, 1.0))
+        newest = np.repeat(self._restlessness.mean(axis=0) / SHAKING_DEADBAND, self._shelf_shape[1])
+        faded = 1.0 + (self._shaking[-1] - 1.0) * np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S)
+        return np.maximum(newest, faded)
+
+    def _variance_of_mean(self, window: slice) -> np.ndarray:
+        """Variance of each plate's mean over the rows of ``window``."""
+        present = self._present[window]
+        count = present.sum(axis=0)
+        shaking = (self._shaking[window] ** 2 * present).sum(axis=0) / np.maximum(count, 1)
+        return self.noise**2 * shaking * _averaging(count)
 
     def _steady_tolerance(self, change: np.ndarray) -> np.ndarray:
         config = self._config
@@ -261,3 +302,8 @@ class PlateLevels:
 def _shift_in(rows: np.ndarray, newest: np.ndarray) -> None:
     rows[:-1] = rows[1:]
     rows[-1] = newest
+
+
+def _averaging(count: np.ndarray) -> np.ndarray:
+    """How much smaller the variance of a mean over ``count`` bins is than that of the short mean."""
+    return (SHORT / np.maximum(count, 1)) ** NOISE_FALL
