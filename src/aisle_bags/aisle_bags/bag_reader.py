@@ -86,6 +86,10 @@ class BagReader:
         self._stack.close()
 
     @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in self._files)
 

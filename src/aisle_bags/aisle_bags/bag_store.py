@@ -28,22 +28,22 @@ def attach_changed_store(writer: BagWriter, store: Store) -> None:
         attach_store(writer, folder)
 
 
-def store_of(reader: BagReader, path: Path) -> Store:
-    """The store that travels in the bag at ``path``. Raises BagError where there is none or it cannot be used."""
+def store_of(reader: BagReader) -> Store:
+    """The store that travels in a bag. Raises BagError where there is none or it cannot be used."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "store"
-        unpack_store(reader, path, folder)
+        unpack_store(reader, folder)
         try:
             return load_store(folder)
         except StoreError as error:
-            raise BagError(f"{path}: the store in it cannot be used: {str(error).replace(str(folder), 'store')}") from error
+            raise BagError(f"{reader.path}: the store in it cannot be used: {str(error).replace(str(folder), 'store')}") from error
 
 
-def unpack_store(reader: BagReader, path: Path, folder: Path) -> None:
+def unpack_store(reader: BagReader, folder: Path) -> None:
     """Writes the bag's store files into ``folder``. Raises BagError where the bag holds no store."""
     attachments = reader.attachments()
     if _PREFIX + STORE_FILES[0] not in attachments:
-        raise BagError(f"{path}: holds no store, expected attachments {_PREFIX}*: name the store with --store")
+        raise BagError(f"{reader.path}: holds no store, expected attachments {_PREFIX}*: name the store with --store")
     folder.mkdir(parents=True, exist_ok=True)
     for name in STORE_FILES:
         if _PREFIX + name in attachments:

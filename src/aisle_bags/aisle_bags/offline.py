@@ -104,12 +104,9 @@ def in_event_order(records: Iterable[Record]) -> list[Record]:
 
 
 class OfflineRunner:
-    """Runs the chain for one recording; used once.
+    """Runs the chain for one recording; used once."""
 
-    ``published`` is called with every record that a core publishes, as it comes, for showing progress.
-    """
-
-    def __init__(self, store: Store, settings: CoreSettings, published: Callable[[Record], None] | None = None) -> None:
+    def __init__(self, store: Store, settings: CoreSettings) -> None:
         self._tracker: Core = PersonTracker(store, settings.tracker)
         self._monitor: Core = ShelfMonitor(store, settings.shelf_monitor)
         self._fusion: Core = CartFusion(store, settings.cart_fusion)
@@ -123,14 +120,18 @@ class OfflineRunner:
             ItemObservation: self._fusion,
             Cart: self._checkout,
         }
-        self._published = published
         self._result = OfflineResult()
         self._last_ns: int | None = None
 
-    def run(self, records: Iterable[Record]) -> OfflineResult:
-        """The whole recording: ``records`` in any order between topics; within a topic in the order they were sent."""
+    def run(self, records: Iterable[Record], taken: Callable[[Record], None] | None = None) -> OfflineResult:
+        """The whole recording: ``records`` in any order between topics; within a topic in the order they were sent.
+
+        Records that the cores compute themselves are left out. ``taken`` is called after each of the others, for showing progress.
+        """
         for record in in_event_order(record for record in records if isinstance(record, INPUT_RECORDS)):
             self.feed(record)
+            if taken is not None:
+                taken(record)
         return self.finish()
 
     def feed(self, record: Record) -> None:
@@ -168,6 +169,4 @@ class OfflineRunner:
 
     def _publish(self, record: Record) -> None:
         self._result.records.append(record)
-        if self._published is not None:
-            self._published(record)
         self._deliver(record)

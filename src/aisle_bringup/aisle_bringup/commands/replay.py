@@ -1,0 +1,98 @@
+"""./aisle replay: a bag to receipts, offline by default, or played into the live graph."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aisle_bags.bag_reader import BagError, BagReader, RawMessage
+from aisle_bags.bag_store import store_of
+from aisle_bags.core_settings import load_settings
+from aisle_bags.offline import OfflineResult, OfflineRunner
+from aisle_bags.replay import plan_replay, replay_records
+from aisle_bringup.command import CommandError, repository_root
+from aisle_bringup.progress import progress
+from aisle_checkout.receipt_files import write_receipt
+from aisle_contract.records import NANOSECONDS, Receipt, ReceiptStatus
+from aisle_perception.detector import CameraDetectors, DetectorError
+from aisle_store.store_files import StoreError, load_store
+
+SUMMARY = "Replay a bag: the same cores make the same receipts; --live plays it into the running graph's nodes"
+EXAMPLE = "./aisle replay bags/two-products --receipts /tmp/receipts"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, metavar="BAG", help="folder or MCAP file")
+    parser.add_argument("--receipts", type=Path, required=True, metavar="DIR", help="write one <session>.json per shopper here")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the store (default: the one that travels in the bag)")
+    parser.add_argument("--detector", metavar="KIND:PATH", help="find persons in the bag's images: openvino:PATH, onnx:PATH or motion")
+    parser.add_argument("--namespace", metavar="NAME", help="of the store's topics, where the bag holds several stores")
+    parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        result = _replayed(args)
+        for receipt in result.receipts:
+            write_receipt(receipt, args.receipts)
+    except (BagError, StoreError, DetectorError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{error.filename or args.receipts}: {error.strerror or error}") from None
+    _report(result, args.receipts)
+    return 0
+
+
+def _replayed(args: argparse.Namespace) -> OfflineResult:
+    with BagReader(args.bag) as reader:
+        store = load_store(args.store) if args.store else store_of(reader)
+        settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
+        detectors = CameraDetectors(args.detector) if args.detector else None
+        plan = plan_replay(reader, args.namespace or reader.namespace(), detectors is not None)
+        began, start_ns = time.monotonic(), reader.start_ns or 0
+        with progress("reading", plan.messages) as advance:
+
+            def read(message: RawMessage) -> None:
+                advance(1, note=_speed((message.log_time_ns - start_ns) / NANOSECONDS, time.monotonic() - began))
+
+            records = replay_records(reader, plan, detectors, read)
+        runner = OfflineRunner(store, settings)
+        with progress("replaying", len(records)) as advance:
+            result = runner.run(records, taken=lambda record: advance(1))
+        print(f"{plan.span_ns / NANOSECONDS:.1f} s of recording, {_speed(plan.span_ns / NANOSECONDS, time.monotonic() - began)}")
+    return result
+
+
+def _speed(recorded_s: float, elapsed_s: float) -> str:
+    return f"{recorded_s / max(elapsed_s, 1e-3):.1f} x real time"
+
+
+def _report(result: OfflineResult, folder: Path) -> None:
+    for warning in dict.fromkeys(result.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    for alert in result.alerts:
+        print(f"{alert.level.name.lower()}: {alert.source}: {alert.text}", file=sys.stderr)
+    for cart in result.still_inside:
+        print(f"visit {cart.session}: still inside when the recording ends, not billed", file=sys.stderr)
+    console = Console()
+    for receipt in result.receipts:
+        console.print(_table(receipt))
+    own = {receipt.session for receipt in result.receipts}
+    others = [file for file in folder.glob("*.json") if file.stem not in own] if folder.is_dir() else []
+    print(f"{len(result.receipts)} receipts in {folder}" + (f", which held {len(others)} others before" if others else ""))
+
+
+def _table(receipt: Receipt) -> Table:
+    status = "for review" if receipt.status == ReceiptStatus.REVIEW else "charged"
+    who = receipt.shopper or "anonymous shopper"
+    table = Table("product", title=f"{receipt.session}: {who}, {receipt.total} {receipt.currency}, {status}")
+    for heading in ("quantity", "total", "probability"):
+        table.add_column(heading, justify="right")
+    for line in receipt.lines:
+        table.add_row(line.name, str(line.quantity), line.total, f"{line.probability:.3f}")
+    return table
