@@ -18,16 +18,16 @@ _VAGUE_LOG_DETERMINANT = 4.0
 class FloorDetections:
     """All floor measurements of one time slot, cameras mixed.
 
-    ``positions`` float64 [M, 2], ``covariances`` [M, 2, 2], ``age_s`` [M] (how much older than the slot's stamp), ``cameras`` int [M]
-    (number of the camera), ``frames`` int [M] and ``rows`` int [M] (frame in the slot and detection within it).
+    ``positions`` float64 [M, 2] m, ``covariances`` [M, 2, 2], ``age_s`` [M] (how much older than the slot's stamp), ``cameras`` int [M]
+    (number of the camera; a slot has one frame of each), ``keypoints`` [M, 17, 3] (px of the calibration's image size, confidence; 0:
+    not seen).
     """
 
     positions: np.ndarray
     covariances: np.ndarray
     age_s: np.ndarray
     cameras: np.ndarray
-    frames: np.ndarray
-    rows: np.ndarray
+    keypoints: np.ndarray
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -73,8 +73,8 @@ class GlobalNearestNeighbour:
             return owner
         cost = found.distance + found.log_determinant - (self._gate + _VAGUE_LOG_DETERMINANT)
         cost = np.where(found.distance <= self._gate, np.minimum(cost, -1e-3), 0.0)
-        for frame in np.unique(detections.frames[free]):
-            columns = np.flatnonzero(free & (detections.frames == frame))
+        for camera in np.unique(detections.cameras[free]):
+            columns = np.flatnonzero(free & (detections.cameras == camera))
             block = cost[np.ix_(candidates, columns)]
             rows, chosen = linear_sum_assignment(block)
             inside = block[rows, chosen] < 0.0
@@ -83,7 +83,7 @@ class GlobalNearestNeighbour:
 
 
 class ClusterInitiator:
-    """Groups detections of different cameras that agree on a place: complete-link agglomeration, never two of one frame together."""
+    """Groups detections of different cameras that agree on a place: complete-link agglomeration, never two of one camera together."""
 
     def __init__(self, gate: float) -> None:
         self._gate = gate
@@ -95,7 +95,7 @@ class ClusterInitiator:
             return groups
         difference = detections.positions[:, None] - detections.positions[None]
         distance = squared_mahalanobis(difference, detections.covariances[:, None] + detections.covariances[None])
-        distance = np.where(detections.frames[:, None] == detections.frames[None], np.inf, distance)
+        distance = np.where(detections.cameras[:, None] == detections.cameras[None], np.inf, distance)
         while len(groups) > 1:
             links = [(distance[np.ix_(a, b)].max(), i, j) for i, a in enumerate(groups) for j, b in enumerate(groups) if i < j]
             nearest, i, j = min(links)

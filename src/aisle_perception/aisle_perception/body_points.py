@@ -19,13 +19,16 @@ _PLAUSIBLE = ((0.9, 2.1, 0.6), (0.0, 2.2, 0.9), (0.0, 2.2, 0.9))
 #: Prior given the body alone: height, deviation in height, horizontal deviation, m.
 _PRIOR = ((1.57, 0.25, 0.2), (1.1, 0.35, 0.3), (1.1, 0.35, 0.3))
 
+#: As in ``floor_projection``: deviations grow as confidence falls below the first value, at most by the second as factor.
+_CONFIDENT, _GREATEST_DOUBT = 0.7, 3.0
+
 
 @dataclass(frozen=True)
 class BodyPointConfig:
     """How head and wrists are followed."""
 
-    keypoint_threshold: float = parameter(0.3, "Keypoints below this confidence count as not seen", 0.0, 1.0)
-    keypoint_deviation_px: float = parameter(4.0, "Standard deviation of a keypoint, px", 0.5, 50.0)
+    keypoint_threshold: float = parameter(0.3, "Keypoints below this confidence count as not seen", 0.01, 1.0)
+    keypoint_deviation_px: float = parameter(4.0, "Standard deviation of a confident keypoint, px", 0.5, 50.0)
     point_deviation: float = parameter(0.02, "How far the cameras' idea of the same point of the body differs, m", 0.0, 0.2)
     point_acceleration_density: float = parameter(6.0, "Spectral density of a wrist's acceleration, m^2/s^3", 0.01, 1000.0)
     point_memory_s: float = parameter(0.3, "A point not seen for longer is unknown, s", 0.0, 5.0)
@@ -52,12 +55,23 @@ class PointState:
 
 @dataclass(frozen=True, eq=False)
 class Rays:
-    """Rays of one person's points by frame: ``origins`` and ``directions`` [3, K, 3], ``angular_deviation`` and ``weights`` [3, K]."""
+    """Rays of the points of N persons by camera: ``origins`` m and unit ``directions`` float64 [N, 3, C, 3], ``angular_deviation`` rad
+    and ``weights`` (0: not seen) [N, 3, C]."""
 
     origins: np.ndarray
     directions: np.ndarray
     angular_deviation: np.ndarray
     weights: np.ndarray
+
+    @classmethod
+    def none(cls, shape: tuple[int, int, int]) -> Rays:
+        """Rays that say nothing."""
+        return cls(np.zeros((*shape, 3)), np.broadcast_to([0.0, 0.0, 1.0], (*shape, 3)).copy(), np.ones(shape), np.zeros(shape))
+
+
+def pixel_deviation(config: BodyPointConfig, confidence: np.ndarray) -> np.ndarray:
+    """Standard deviation in px of keypoints by their confidence: what a detector guesses behind an obstacle is far off."""
+    return config.keypoint_deviation_px * np.clip(_CONFIDENT / np.maximum(confidence, 1e-9), 1.0, _GREATEST_DOUBT)
 
 
 def point_pixels(keypoints: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +81,7 @@ def point_pixels(keypoints: np.ndarray, threshold: float) -> tuple[np.ndarray, n
     for number, groups in enumerate(_KEYPOINTS):
         for group in groups:
             chosen = keypoints[:, list(group)]
-            seen = (chosen[:, :, 2] >= max(threshold, 1e-6)).all(axis=1) & (confidence[:, number] == 0.0)
+            seen = (chosen[:, :, 2] >= threshold).all(axis=1) & (confidence[:, number] == 0.0)
             pixels[seen, number] = chosen[seen, :, :2].mean(axis=1)
             confidence[seen, number] = chosen[seen, :, 2].mean(axis=1)
     return pixels, confidence
@@ -89,7 +103,7 @@ class BodyPointFilter:
         )
         self._store(states, means, covariances)
 
-    def update(self, states: list[PointState], bodies: np.ndarray, rays: list[Rays], stamp_ns: int) -> None:
+    def update(self, states: list[PointState], bodies: np.ndarray, rays: Rays, stamp_ns: int) -> None:
         """Corrects the points with this slot's rays. ``bodies`` [N, 2]: where the persons stand."""
         if not states:
             return
@@ -116,18 +130,19 @@ class BodyPointFilter:
         for number, state in enumerate(states):
             state.seen_ns = seen_ns[3 * number : 3 * number + 3]
 
-    def _triangulated(self, bodies: np.ndarray, rays: list[Rays]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _triangulated(self, bodies: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions [3N, 3], covariances [3N, 3, 3] and whether there is a plausible one [3N]."""
         count = len(bodies)
         middle = np.repeat(bodies, len(POINTS), axis=0)
         prior = np.tile(np.array(_PRIOR), (count, 1))
         mean = np.column_stack([middle, prior[:, 0]])
         covariance = np.einsum("bi,ij->bij", np.column_stack([prior[:, 2], prior[:, 2], prior[:, 1]]) ** 2, np.eye(3))
-        weights = np.concatenate([r.weights for r in rays])
+        cameras = rays.weights.shape[2]
+        weights = rays.weights.reshape(-1, cameras)
         points, spread = triangulate(
-            np.concatenate([r.origins for r in rays]),
-            np.concatenate([r.directions for r in rays]),
-            np.concatenate([r.angular_deviation for r in rays]),
+            rays.origins.reshape(-1, cameras, 3),
+            rays.directions.reshape(-1, cameras, 3),
+            rays.angular_deviation.reshape(-1, cameras),
             weights,
             mean,
             covariance,

@@ -15,12 +15,13 @@ import numpy as np
 
 from aisle_contract.config import parameter
 from aisle_contract.event_time import EventTimeBuffer
-from aisle_contract.records import NANOSECONDS, Diagnostic, DiagnosticLevel, PersonDetections, StepResult, Track, Tracks
+from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, Diagnostic, DiagnosticLevel, PersonDetections, StepResult, Track, Tracks
 from aisle_perception import existence, kalman
 from aisle_perception.association import ClusterInitiator, FloorDetections, GlobalNearestNeighbour, Innovations, innovations
-from aisle_perception.body_points import POINTS, BodyPointConfig, BodyPointFilter, PointState, Rays, point_pixels
+from aisle_perception.body_points import POINTS, BodyPointConfig, BodyPointFilter, PointState, Rays, pixel_deviation, point_pixels
 from aisle_perception.existence import ExistenceConfig
-from aisle_perception.floor_projection import BodyConfig, FloorProjector, pixel_scale
+from aisle_perception.floor_projection import BodyConfig, FloorProjector
+from aisle_perception.lens_table import LensTable
 from aisle_perception.view_coverage import ViewCoverage
 from aisle_store.store import Store
 
@@ -163,7 +164,8 @@ class PersonTracker:
         self._config = config = TrackerConfig() if config is None else config
         self._cameras = tuple(store.cameras)
         self._camera_number = {camera: number for number, camera in enumerate(self._cameras)}
-        self._projectors = {name: FloorProjector(camera, config) for name, camera in store.cameras.items()}
+        self._lenses = LensTable(list(store.cameras.values()))
+        self._projector = FloorProjector(self._lenses, config)
         self._coverage = ViewCoverage(store.cameras, store.floor, config.detection_probability)
         self._buffer: EventTimeBuffer[PersonDetections] = EventTimeBuffer(self._cameras, round(config.max_lateness_s * NANOSECONDS))
         self._period_ns = round(config.output_period_s * NANOSECONDS)
@@ -254,33 +256,30 @@ class PersonTracker:
         detections = self._detections(frames, stamp_ns)
         owner = self._associate(detections)
         self._judge(frames, detections, owner, dt_s, stamp_ns)
-        self._begin_people(frames, detections, owner, stamp_ns)
-        self._locate_points(frames, detections, owner, stamp_ns)
+        self._begin_people(detections, owner, stamp_ns)
+        self._locate_points(detections, owner, stamp_ns)
         self._end_people(stamp_ns)
         self._confirm()
         return self._tracks(stamp_ns)
 
     def _detections(self, frames: list[PersonDetections], stamp_ns: int) -> FloorDetections:
         """The slot's detections on the floor, without those that certainly stand outside."""
-        positions, covariances, ages, cameras, numbers, rows = [], [], [], [], [], []
-        for number, frame in enumerate(frames):
-            if not len(frame.boxes):
-                continue
-            floor = self._projectors[frame.camera].project(frame)
-            wanted = np.flatnonzero(floor.valid & (frame.scores >= self._config.least_score))
-            positions.append(floor.positions[wanted])
-            covariances.append(floor.covariances[wanted])
-            ages.append(np.full(len(wanted), (stamp_ns - frame.stamp_ns) / NANOSECONDS))
-            cameras.append(np.full(len(wanted), self._camera_number[frame.camera]))
-            numbers.append(np.full(len(wanted), number))
-            rows.append(wanted)
-        if not positions:
-            none = np.zeros(0, dtype=int)
-            return FloorDetections(np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), none, none, none)
-        found = FloorDetections(*(np.concatenate(part) for part in (positions, covariances, ages, cameras, numbers, rows)))
-        slack = self._config.floor_margin_m + 2.0 * np.sqrt(np.linalg.eigvalsh(found.covariances)[:, 1])
-        near = np.array([self._store.on_floor(found.positions[i], slack[i])[0] for i in range(len(found))], dtype=bool)
-        return found.subset(near)
+        counts = [len(frame.boxes) for frame in frames]
+        numbers = [self._camera_number[frame.camera] for frame in frames]
+        cameras = np.repeat(np.array(numbers, dtype=int), counts)
+        ages = np.repeat([(stamp_ns - frame.stamp_ns) / NANOSECONDS for frame in frames], counts)
+        scales = [
+            self._lenses.sizes[number] / (frame.image_width, frame.image_height) for number, frame in zip(numbers, frames, strict=True)
+        ]
+        scale = np.repeat(scales, counts, axis=0)
+        boxes = np.concatenate([frame.boxes for frame in frames]) * np.tile(scale, 2)
+        keypoints = np.concatenate([_keypoints(frame) for frame in frames]).astype(float)
+        keypoints[:, :, :2] *= scale[:, None]
+        floor = self._projector.project(cameras, boxes, keypoints)
+        scores = np.concatenate([frame.scores for frame in frames])
+        slack = self._config.floor_margin_m + 2.0 * np.sqrt(np.linalg.eigvalsh(floor.covariances)[:, 1])
+        wanted = floor.valid & (scores >= self._config.least_score) & self._store.on_floor(floor.positions, slack)
+        return FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints).subset(wanted)
 
     def _associate(self, detections: FloorDetections) -> np.ndarray:
         """Person of each detection (-1: none), confirmed persons first; also corrects the persons' states."""
@@ -339,7 +338,7 @@ class PersonTracker:
                     person.apart_ns[other.number] = stamp_ns
                     person.apart_frames[other.number] = person.apart_frames.get(other.number, 0) + both
 
-    def _begin_people(self, frames: list[PersonDetections], detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
+    def _begin_people(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
         free = np.flatnonzero((owner < 0) & ~self._shadowed(detections, owner))
         sharp = np.sqrt(np.linalg.eigvalsh(detections.covariances[free])[:, 1]) <= self._config.vaguest_m if len(free) else []
         free = free[sharp] if len(free) else free
@@ -375,39 +374,29 @@ class PersonTracker:
         for number, person in enumerate(self._people[: len(self._found.distance)]):
             if not person.track:
                 continue
-            showing = np.unique(detections.frames[owner == number])
             near = self._found.distance[number] <= self._config.shadow_gate
-            shadowed |= near & ~np.isin(detections.frames, showing)
+            shadowed |= near & ~np.isin(detections.cameras, detections.cameras[owner == number])
         return shadowed
 
-    def _locate_points(self, frames: list[PersonDetections], detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
-        if not self._people or all(f.keypoints is None for f in frames):
+    def _locate_points(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
+        """Heads and wrists; one ray per point and camera, moved to the slot's stamp with the point's velocity."""
+        used = np.flatnonzero((owner >= 0) & (detections.keypoints[:, :, 2] > 0.0).any(axis=1))
+        if not len(used):
             return
-        bodies = np.stack([p.mean[:2] for p in self._people])
-        self._point_filter.update([p.points for p in self._people], bodies, self._rays(frames, detections, owner), stamp_ns)
-
-    def _rays(self, frames: list[PersonDetections], detections: FloorDetections, owner: np.ndarray) -> list[Rays]:
-        """The rays of each person's points, one place per frame of the slot, moved to the slot's stamp with the points' velocities."""
-        people, count = len(self._people), len(frames)
-        origins = np.zeros((people, len(POINTS), count, 3))
-        directions = np.zeros((people, len(POINTS), count, 3))
-        directions[..., 2] = 1.0
-        angles = np.ones((people, len(POINTS), count))
-        weights = np.zeros((people, len(POINTS), count))
+        who, cameras = owner[used], detections.cameras[used]
+        pixels, confidence = point_pixels(detections.keypoints[used], self._config.keypoint_threshold)
+        directions = self._lenses.directions(np.repeat(cameras[:, None], len(POINTS), axis=1), pixels)
+        seen = (confidence > 0.0) & np.isfinite(directions).all(axis=-1)
+        shape = (len(self._people), len(POINTS), len(self._cameras))
+        rays = Rays.none(shape)
         velocities = np.stack([p.points.means[:, 3:] for p in self._people])
-        for number, frame in enumerate(frames):
-            chosen = np.flatnonzero((detections.frames == number) & (owner >= 0))
-            if frame.keypoints is None or not len(chosen):
-                continue
-            camera = self._store.cameras[frame.camera]
-            pixels, confidence = point_pixels(frame.keypoints[detections.rows[chosen]], self._config.keypoint_threshold)
-            rays = camera.rays((pixels * pixel_scale(camera, frame)).reshape(-1, 2)).reshape(len(chosen), len(POINTS), 3)
-            who = owner[chosen]
-            directions[who, :, number] = rays
-            origins[who, :, number] = camera.position + velocities[who] * detections.age_s[chosen][:, None, None]
-            angles[who, :, number] = self._config.keypoint_deviation_px / camera.matrix[0, 0]
-            weights[who, :, number] = confidence > 0.0
-        return [Rays(origins[i], directions[i], angles[i], weights[i]) for i in range(people)]
+        directions = np.where(seen[..., None], directions, [0.0, 0.0, 1.0])
+        rays.directions[who, :, cameras] = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+        rays.origins[who, :, cameras] = self._lenses.positions[cameras, None] + velocities[who] * detections.age_s[used, None, None]
+        rays.angular_deviation[who, :, cameras] = pixel_deviation(self._config, confidence) / self._lenses.focal_px[cameras, None]
+        rays.weights[who, :, cameras] = seen
+        bodies = np.stack([p.mean[:2] for p in self._people])
+        self._point_filter.update([p.points for p in self._people], bodies, rays, stamp_ns)
 
     def _end_people(self, stamp_ns: int) -> None:
         ended = {p.number for p in self._deleter.gone(self._people, stamp_ns)}
@@ -464,3 +453,7 @@ class PersonTracker:
                 )
             )
         return Tracks(stamp_ns, tuple(tracks))
+
+
+def _keypoints(frame: PersonDetections) -> np.ndarray:
+    return np.zeros((len(frame.boxes), len(COCO_KEYPOINTS), 3)) if frame.keypoints is None else frame.keypoints

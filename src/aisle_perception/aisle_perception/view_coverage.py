@@ -14,8 +14,6 @@ _CELL_M = 0.1
 _BORDER_M = 0.5
 #: Below the first share of the body in view nothing is found, above the second everything.
 _LEAST_SHARE, _FULL_SHARE = 0.2, 0.8
-#: A ray back through the projected pixel must point where it came from: distortion models fold far-off points back into the image.
-_FOLD_COSINE = 0.999
 #: Bodies nearer to the camera hide what is behind them within this distance of the line of sight, m.
 _BODY_RADIUS = 0.25
 _HIDDEN_FACTOR = 0.3
@@ -56,11 +54,8 @@ class ViewCoverage:
 
 
 def in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """bool [N]: whether ``points`` [N, 3] lie in the camera's image, lens distortion considered."""
+    """bool [N]: whether ``points`` [N, 3] lie in the camera's image."""
     pixels, depth = camera.project(points)
     with np.errstate(invalid="ignore"):
-        inside = (depth > 0) & (pixels >= -0.5).all(axis=1) & (pixels[:, 0] < camera.width - 0.5) & (pixels[:, 1] < camera.height - 0.5)
-    back = camera.rays(np.where(inside[:, None], pixels, 0.0))
-    there = points - camera.position
-    cosine = np.einsum("ni,ni->n", back, there) / np.maximum(np.linalg.norm(there, axis=1), 1e-9)
-    return inside & (cosine > _FOLD_COSINE)
+        inside = (pixels >= -0.5).all(axis=1) & (pixels[:, 0] < camera.width - 0.5) & (pixels[:, 1] < camera.height - 0.5)
+    return inside & (depth > 0)

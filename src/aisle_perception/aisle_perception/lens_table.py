@@ -1,0 +1,52 @@
+"""Viewing directions of many cameras' pixels at once: undistortion looked up in a table instead of solved for each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aisle_store.camera_model import Camera
+
+#: Between grid points lens distortion is linear to some hundredths of a pixel.
+_STEP_PX = 8
+#: The table reaches this far beyond the image: boxes and keypoints may stick out a little.
+_BORDER_PX = 16
+
+
+class LensTable:
+    """``positions`` float64 [C, 3] and ``rotations`` [C, 3, 3] (optical to store frame) of the cameras, ``focal_px`` [C], and the table."""
+
+    def __init__(self, cameras: Sequence[Camera]) -> None:
+        self.positions = np.array([camera.position for camera in cameras]).reshape(-1, 3)
+        self.rotations = np.array([camera.pose[:3, :3] for camera in cameras]).reshape(-1, 3, 3)
+        self.focal_px = np.array([camera.matrix[0, 0] for camera in cameras])
+        self.sizes = np.array([(camera.width, camera.height) for camera in cameras], dtype=float).reshape(-1, 2)
+        columns, rows = (np.ceil((self.sizes.max(axis=0, initial=1.0) + 2 * _BORDER_PX) / _STEP_PX).astype(int) + 1).tolist()
+        v, u = np.meshgrid(np.arange(rows) * _STEP_PX - _BORDER_PX, np.arange(columns) * _STEP_PX - _BORDER_PX, indexing="ij")
+        grid = np.column_stack([u.ravel(), v.ravel()]).astype(float)
+        self._table = np.full((len(cameras), rows, columns, 2), np.nan)
+        for number, camera in enumerate(cameras):
+            optical = camera.rays(grid) @ camera.pose[:3, :3]
+            self._table[number] = (optical[:, :2] / optical[:, 2:]).reshape(rows, columns, 2)
+
+    def normalised(self, cameras: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """Undistorted image coordinates (x / z, y / z in the optical frame), float64 [..., 2], of ``pixels`` [..., 2] of ``cameras``
+        int [...]; NaN where the lens model says nothing. Pixels beyond the table's border count as on it."""
+        limits = np.array(self._table.shape[2:0:-1]) - 1.001
+        place = np.clip((pixels + _BORDER_PX) / _STEP_PX, 0.0, limits)
+        column, row = np.moveaxis(place.astype(int), -1, 0)
+        right, down = np.moveaxis(place - np.floor(place), -1, 0)[..., None]
+        table = self._table
+        upper = table[cameras, row, column] * (1 - right) + table[cameras, row, column + 1] * right
+        lower = table[cameras, row + 1, column] * (1 - right) + table[cameras, row + 1, column + 1] * right
+        return upper * (1 - down) + lower * down
+
+    def directions(self, cameras: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """Rays in the store frame, float64 [..., 3], of depth 1 (not of length 1)."""
+        return self.turned(cameras, self.normalised(cameras, pixels))
+
+    def turned(self, cameras: np.ndarray, normalised: np.ndarray) -> np.ndarray:
+        """Rays in the store frame [..., 3] of undistorted image coordinates [..., 2]."""
+        rotation = self.rotations[cameras]
+        return rotation[..., 2] + normalised[..., :1] * rotation[..., 0] + normalised[..., 1:] * rotation[..., 1]
