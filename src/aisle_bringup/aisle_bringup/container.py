@@ -15,8 +15,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from aisle_bringup.graph import NodeSpec
+from aisle_contract.stop_request import StopRequest
+
+if TYPE_CHECKING:
+    # What a container imports, every process of a graph pays for.
+    from aisle_bringup.graph import NodeSpec
 
 #: prctl(2): the signal to get when the parent dies.
 PR_SET_PDEATHSIG = 1
@@ -55,13 +60,16 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.parent is not None:
         end_with_parent(arguments.parent)
-    # Imported late: rclpy takes a third of a second, during which the parent may already have gone.
+    # Before the slow imports, so that a graph that is stopped while it starts ends cleanly too.
+    stop = StopRequest()
     from aisle_contract.base_node import run
 
-    factories = []
-    for node in map(json.loads, arguments.node):
-        factories.append(functools.partial(node_class(node["module"]), cli_args=node["arguments"], use_global_arguments=False))
-    return run(*factories, arguments=["--ros-args", "--log-level", arguments.log_level])
+    factories = [functools.partial(_make_node, **json.loads(node)) for node in arguments.node]
+    return run(*factories, arguments=["--ros-args", "--log-level", arguments.log_level], stop=stop)
+
+
+def _make_node(module: str, arguments: list[str]) -> object:
+    return node_class(module)(cli_args=arguments, use_global_arguments=False)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-from aisle_bags.core_settings import load_settings
 from aisle_contract import topics
 from aisle_store.store import Store
 
@@ -238,11 +237,14 @@ def _devices(store: Store, options: GraphOptions, path: Path) -> Iterator[NodeSp
     """The drivers that a sensors file names; its entries are the driver nodes' parameters (docs/graph.md)."""
     folder = str(options.store.resolve())
     devices = _read_sensors_file(path, store)
-    for number, (camera, parameters) in enumerate(devices["cameras"].items()):
-        group = f"cameras_{number // CAMERAS_PER_PROCESS + 1}"
-        common = {"store": folder, "camera": camera}
-        yield _node(options, "aisle_perception", "detector_node", f"detector_{camera}", group, **common, **devices["detector"])
-        yield _node(options, "aisle_drivers", "video_camera_node", f"camera_{camera}", group, **common, **parameters)
+    cameras = list(devices["cameras"].items())
+    for number, start in enumerate(range(0, len(cameras), CAMERAS_PER_PROCESS), start=1):
+        together = cameras[start : start + CAMERAS_PER_PROCESS]
+        group, ids = f"cameras_{number}", ",".join(camera for camera, _ in together)
+        detector = {"store": folder, "camera": ids, **devices["detector"]}
+        yield _node(options, "aisle_perception", "detector_node", f"detector_{number}", group, **detector)
+        for camera, parameters in together:
+            yield _node(options, "aisle_drivers", "video_camera_node", f"camera_{camera}", group, store=folder, camera=camera, **parameters)
     for scale, parameters in devices["scales"].items():
         yield _node(options, "aisle_drivers", "serial_scale_node", f"scale_{scale}", "scales", store=folder, **parameters)
     for gate, parameters in devices["gates"].items():
@@ -286,6 +288,9 @@ def _checked_parameters(path: Path, where: str, parameters: Any) -> dict[str, Va
 
 def _check_parameter_file(path: Path, nodes: Sequence[NodeSpec]) -> None:
     """ROS ignores sections and parameters that nobody declares; a slip of the pen would go unseen."""
+    # Imported here because it imports all cores: the graph itself is data.
+    from aisle_bags.core_settings import load_settings
+
     try:
         document = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

@@ -23,10 +23,11 @@ def node_topics(store: Store, node: NodeSpec) -> NodeTopics:
     weights = [topics.weights(shelf.gondola, shelf.shelf) for shelf in store.shelves()]
     gates = [topics.gate_events(gate) for gate in store.gates]
     camera, gate = node.parameters.get("camera", ""), node.parameters.get("gate", "")
+    cameras = camera.split(",")
     table: dict[str, tuple[list[topics.Topic], list[topics.Topic]]] = {
         "simulated_sensors_node": ([], [*detections, *weights, *gates]),
         "video_camera_node": ([], [topics.image(camera), topics.compressed_image(camera), topics.camera_info(camera)]),
-        "detector_node": ([topics.image(camera)], [topics.detections(camera)]),
+        "detector_node": ([topics.image(c) for c in cameras], [topics.detections(c) for c in cameras]),
         "serial_scale_node": ([], weights),
         "qr_gate_node": ([topics.image(camera)], [topics.gate_events(gate)]),
         "tracker_node": (detections, [topics.TRACKS]),

@@ -137,18 +137,18 @@ def test_a_missing_sensors_file_is_told(store, tmp_path):
 
 def test_devices_become_drivers_with_their_detectors_in_the_same_process(store, tmp_path):
     document = {
-        "detector": {"model": "openvino:person.xml"},
+        "detector": {"detector": "openvino:person.xml"},
         "cameras": {camera: {"source": f"{camera}.mp4"} for camera in ("1", "2", "3", "4", "5")},
         "gates": {"entrance": {"camera": "1"}},
     }
     nodes = graph(store, sensors="files", sensors_file=write(tmp_path / "sensors.yaml", document))
     groups = {name: [node.name for node in group] for name, group in process_groups(nodes, "groups").items()}
-    assert groups["cameras_1"] == [f"{kind}_{camera}" for camera in "1234" for kind in ("detector", "camera")]
-    assert groups["cameras_2"] == ["detector_5", "camera_5"]
+    assert groups["cameras_1"] == ["detector_1", "camera_1", "camera_2", "camera_3", "camera_4"]
+    assert groups["cameras_2"] == ["detector_2", "camera_5"]
     assert groups["gates"] == ["gate_entrance"]
-    detector = next(node for node in nodes if node.name == "detector_5")
-    assert detector.parameters["model"] == "openvino:person.xml"
-    assert detector.parameters["camera"] == "5"
+    detector = next(node for node in nodes if node.name == "detector_1")
+    assert detector.parameters["detector"] == "openvino:person.xml"
+    assert detector.parameters["camera"] == "1,2,3,4"
 
 
 def test_sections_of_a_parameter_file_must_name_nodes(store, tmp_path):

@@ -237,19 +237,22 @@ def to_rclpy(profile: Profile) -> QoSProfile:
     )
 
 
-def run(*factories: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
+def run(*factories: Callable[[], Node], arguments: Sequence[str] | None = None, stop: StopRequest | None = None) -> int:
     """Main loop of a process: makes the nodes, spins them until SIGINT or SIGTERM, and returns the exit code.
 
     0 after a signal; 2 if a node could not be made from its parameters or files (told in one line on stderr). An error while spinning
-    is a bug and raises. ``arguments`` are the ROS arguments, by default those of the command line.
+    is a bug and raises. ``arguments`` are the ROS arguments, by default those of the command line; ``stop`` may have been asked before.
     """
     # rclpy's own signal handlers would close the context before nodes can finish their files.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    stop = StopRequest()
+    stop = stop or StopRequest()
     nodes: list[Node] = []
     try:
         for make_node in factories:
+            if stop.asked:
+                break
             nodes.append(make_node())
+            nodes[-1].get_logger().info("ready")
     except (ValueError, OSError, ParameterException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
