@@ -78,6 +78,16 @@ def command_parser(name: str, module: ModuleType) -> argparse.ArgumentParser:
     return parser
 
 
+def parse(parser: argparse.ArgumentParser, module: ModuleType, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parses a command's arguments. What it does not know goes to the attribute that the module's ``REST`` names, if it has one."""
+    known, rest = parser.parse_known_args(arguments)
+    if rest and not hasattr(module, "REST"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if hasattr(module, "REST"):
+        setattr(known, module.REST, rest)
+    return known
+
+
 def overview() -> str:
     """What ./aisle prints without a command."""
     modules = command_modules()
@@ -109,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = f"did you mean {' or '.join(similar)}?" if similar else f"expected one of {', '.join(modules)}"
             raise CommandError(f"unknown command '{name}', {hint}")
         module = load(modules[name])
-        return module.run(command_parser(name, module).parse_args(rest)) or 0
+        return module.run(parse(command_parser(name, module), module, rest)) or 0
     except CommandError as error:
         print(f"aisle: {error}", file=sys.stderr)
         return 2
