@@ -62,8 +62,8 @@ def encode(line: ShelfColumns | ShelfSample) -> bytes:
     else:
         grams = ("" if math.isnan(value) else f"{value:.1f}" for value in line.grams)
         fields = ["W", line.gondola, line.shelf, str(line.sequence), str(line.device_us), *grams]
-    body = ",".join(fields).encode("ascii")
-    if _parse(body) is None:
+    body = ",".join(fields).encode("ascii", "replace")
+    if _parse(body) is None or any("," in text for text in fields):
         raise ValueError(f"{body!r} is not a line of the protocol, expected ids, ranges and sizes of docs/scale-protocol.md")
     return b"$%s*%04X\r\n" % (body, checksum(body))
 

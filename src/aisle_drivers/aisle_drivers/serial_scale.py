@@ -32,7 +32,9 @@ READ_BYTES = 4096
 #: Chunks that wait for ``take``, beyond which the oldest are dropped: half a minute at 10 chunks per second and more.
 QUEUE_CHUNKS = 4096
 #: Device time and sequence numbers must agree to this share, or the device has started anew.
-CLOCK_AGREEMENT = 0.1
+CLOCK_AGREEMENT = 0.05
+#: A line that waited longer than this on its way is not believed: its device was restarted.
+LONGEST_DELAY_NS = 10 * NANOSECONDS
 #: After so long without a line the device's clock is learnt anew.
 LONGEST_SILENCE_NS = 60 * NANOSECONDS
 
@@ -219,8 +221,10 @@ class SerialScale:
         rounds = max(0, round((elapsed_us / stream.columns.period_us - step) / SEQUENCE_MODULUS))
         steps = step + rounds * SEQUENCE_MODULUS
         expected_us = steps * stream.columns.period_us
-        consistent = steps > 0 and abs(elapsed_us - expected_us) <= CLOCK_AGREEMENT * expected_us + stream.columns.period_us
-        if consistent and arrival_ns - stream.last_arrival_ns <= LONGEST_SILENCE_NS:
+        agreed = steps > 0 and abs(elapsed_us - expected_us) <= CLOCK_AGREEMENT * expected_us + stream.columns.period_us
+        silence_ns = arrival_ns - stream.last_arrival_ns
+        plausible = elapsed_us * NANOSECONDS_PER_US <= silence_ns + LONGEST_DELAY_NS
+        if agreed and plausible and silence_ns <= LONGEST_SILENCE_NS:
             stream.device_us += elapsed_us
             return steps
         stream.counts.restarts += 1
@@ -231,8 +235,8 @@ class SerialScale:
 
     def _append(self, stream: _ShelfStream, weights: np.ndarray, stamp_ns: int, result: StepResult) -> None:
         if not stream.rows:
-            earliest_ns = stamp_ns if stream.last_ns is None else stream.last_ns + stream.period_ns // 2
-            stream.first_ns = max(stamp_ns, earliest_ns)
+            # The clock is corrected within a batch, where samples are evenly spaced: the next batch must not begin before the last ended.
+            stream.first_ns = stamp_ns if stream.last_ns is None else max(stamp_ns, stream.last_ns + stream.period_ns // 2)
         stream.rows.append(weights)
         if len(stream.rows) >= self._config.batch:
             self._close_batch(stream, result)

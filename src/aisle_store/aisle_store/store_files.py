@@ -205,12 +205,14 @@ def _missing_plate(key: PlateKey, gondolas: Mapping[str, Gondola]) -> str | None
 def save_store(store: Store, folder: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Writes ``store`` as a folder that ``load_store`` reads back; the folder appears whole or not at all.
 
-    With ``overwrite`` an existing folder's store files are replaced and its other files kept. Raises StoreError where ``folder`` exists
-    (without ``overwrite``), where it cannot be written, and where ``store`` would not load.
+    With ``overwrite`` an existing folder's store files are replaced and its other files kept. Raises StoreError where ``folder`` is not
+    vacant (without ``overwrite``), where it cannot be written, and where ``store`` would not load.
     """
     folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise StoreError(f"{folder}: exists, expected a new folder (or leave to overwrite)")
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder}: is a file, expected a folder")
+    if not overwrite and not is_vacant(folder):
+        raise StoreError(f"{folder}: exists and is not empty, expected a new folder (or leave to overwrite)")
     fresh = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
     replaced = fresh.with_name(f"{fresh.name}.replaced")
     try:
@@ -232,6 +234,11 @@ def save_store(store: Store, folder: str | os.PathLike[str], overwrite: bool = F
         if replaced.exists() and not folder.exists():
             replaced.rename(folder)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def is_vacant(folder: Path) -> bool:
+    """Whether a store may be written there without replacing anything: nothing is there, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _copy_other_files(source: Path, target: Path) -> None:

@@ -326,6 +326,15 @@ def test_an_existing_folder_is_left_alone_unless_told(shop):
     assert {path.name: path.read_bytes() for path in shop.iterdir()} == before
 
 
+def test_an_empty_folder_is_filled_and_a_file_is_not_replaced(shop, tmp_path):
+    (tmp_path / "empty").mkdir()
+    save_store(load_store(shop), tmp_path / "empty")
+    assert load_store(tmp_path / "empty").name == "corner-shop"
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(StoreError, match="file: is a file, expected a folder"):
+        save_store(load_store(shop), tmp_path / "file", overwrite=True)
+
+
 def test_overwriting_keeps_other_files_and_leaves_nothing_else(shop):
     (shop / "sessions.json").write_text("[]", encoding="utf-8")
     (shop / "pictures").mkdir()

@@ -10,7 +10,7 @@ from aisle_bringup.command import CommandError
 from aisle_store.import_nanostore import import_nanostore
 from aisle_store.store import Store
 from aisle_store.store_documents import StoreError
-from aisle_store.store_files import load_store, save_store
+from aisle_store.store_files import is_vacant, load_store, save_store
 
 SUMMARY = "Make a store from the files of the AiFi NanoStore data set"
 EXAMPLE = (
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
             image_size=args.image_size,
             rate_hz=args.rate,
         )
-        if args.out.exists() and not args.force:
-            raise CommandError(f"{args.out}: exists, expected a new folder; --force replaces its store files")
+        if not args.force and not is_vacant(args.out):
+            raise CommandError(f"{args.out}: exists and is not empty, expected a new folder; --force replaces its store files")
         save_store(store, args.out, overwrite=args.force)
     except StoreError as error:
         raise CommandError(str(error)) from None
