@@ -134,6 +134,7 @@ class VideoCamera:
         self._last_stamp_ns = -1
         self._last_frame_at: float | None = None
         self._problem = "not started"
+        self._shortfall = ""
         self._thread: threading.Thread | None = None
         self._ended = False
 
@@ -171,7 +172,8 @@ class VideoCamera:
         if self._problem:
             return DiagnosticLevel.ERROR, self._problem
         if self._ended:
-            return DiagnosticLevel.OK, "file ended"
+            level = DiagnosticLevel.WARN if self._shortfall else DiagnosticLevel.OK
+            return level, self._shortfall or "file ended"
         if self.live and self._last_frame_at is not None and time.monotonic() - self._last_frame_at > SILENCE_S:
             return DiagnosticLevel.STALE, f"no frame for {time.monotonic() - self._last_frame_at:.0f} s"
         return DiagnosticLevel.OK, "running"
@@ -201,7 +203,7 @@ class VideoCamera:
             index += 1
         capture.release()
         if not self._stop.is_set() and index < expected:
-            self._problem = f"file ended after {index} of {expected} frames"
+            self._shortfall = f"file ended after {index} of {expected} frames"
         self._ended = True
 
     def _capture_live(self, _: None) -> None:
@@ -229,7 +231,10 @@ class VideoCamera:
         """Hands on the grabbed frame if it is due; False if it cannot be decoded."""
         if stamp_ns <= self._last_stamp_ns or not self._limit.admits(stamp_ns):
             return True
-        decoded, image = capture.retrieve()
+        try:
+            decoded, image = capture.retrieve()
+        except cv2.error:
+            return False
         if not decoded or image is None:
             return False
         self._last_stamp_ns = stamp_ns
