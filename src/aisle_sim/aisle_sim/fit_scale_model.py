@@ -10,14 +10,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 from scipy import signal
 
+from aisle_contract.records import ScaleReading
+from aisle_sim.labelled_sessions import LabelledEvent, LabelledSession
 from aisle_sim.scale_model import ScaleModel, ShelfCharacter, scale_model_to_mapping
+from aisle_sim.simulator import simulate
+from aisle_store.store import Shelf, Store
+from aisle_store.store_files import StoreError, load_store
 
 _RATE_HZ = 60.0
 _BATCH = 12
@@ -52,10 +57,11 @@ class Pick:
     time_s: float
     weight_kg: float
     plates: tuple[int, ...]
+    product: str
 
 
 #: The two labelled picks of the NanoStore's recording of 2020-01: a bag of crisps and a bottle of water.
-NANOSTORE_PICKS = (Pick(2, 5, 10.3, 0.105, (3, 4, 5)), Pick(1, 5, 16.5, 0.538, (10,)))
+NANOSTORE_PICKS = (Pick(2, 5, 10.3, 0.105, (3, 4, 5), "071063437089"), Pick(1, 5, 16.5, 0.538, (10,), "632565000012"))
 
 
 def load_recording(path: str | Path) -> Recording:
@@ -81,12 +87,15 @@ def fit(recording: Recording, picks: Sequence[Pick]) -> ScaleModel:
     other = np.concatenate(
         [change[~mask][_near(mask)[~mask]] / pick.weight_kg for pick, (change, mask, _) in zip(picks, changes, strict=True)]
     )
-    rings = [_ringing(recording, pick) for pick in picks]
+    courses = [_course(recording, pick) for pick in picks]
+    loads = [pick.weight_kg for pick in picks]
+    force_per_load, force = np.polyfit(loads, [course.force_kg for course in courses], 1) if len(picks) > 1 else (0.0, courses[0].force_kg)
     return ScaleModel(
         sample_rate_hz=_RATE_HZ,
         batch_samples=_BATCH,
         quantisation_kg=_rounded(_quantisation(recording.weights)),
         hum_hz=_rounded(hum_hz),
+        steady_excitation=_rounded(_steady(levels)),
         burst_rate_hz=_rounded(len(bursts) * _RATE_HZ / recording.weights.shape[1]),
         burst_level_median=_rounded(np.median(bursts)),
         burst_level_log_deviation=_rounded(np.std(np.log(bursts))),
@@ -94,13 +103,14 @@ def fit(recording: Recording, picks: Sequence[Pick]) -> ScaleModel:
         drift_kg_per_sqrt_s=_rounded(_drift(quiet_weights)),
         gain_deviation=_rounded(np.sqrt(np.mean((np.array(own) - 1) ** 2))),
         crosstalk_deviation=_rounded(np.sqrt(np.mean(other**2))),
-        settling_share=_rounded(np.mean([ring[0] for ring in rings])),
-        settling_s=0.5,
-        ringing_share=_rounded(np.mean([ring[1] for ring in rings])),
-        ringing_s=_rounded(np.mean([ring[2] for ring in rings])),
-        touch_force_kg=_rounded(0.02),
-        touch_force_per_load=_rounded(np.mean([ring[3] for ring in rings])),
-        touch_s=_rounded(0.3),
+        settling_share=_rounded(np.mean([course.settling_share for course in courses])),
+        settling_s=_rounded(np.mean([course.settling_s for course in courses])),
+        ringing_share=_rounded(np.mean([course.ringing_share for course in courses])),
+        ringing_s=_rounded(np.mean([course.ringing_s for course in courses])),
+        touch_force_kg=_rounded(force),
+        touch_force_per_load=_rounded(force_per_load),
+        touch_s=_rounded(np.mean([course.touch_s for course in courses])),
+        touch_level=_rounded(_touch_level(recording, quiet_weights, picks, _burst_decay(levels))),
         shelf_start_spread_s=_rounded(float(np.ptp(recording.times[:, 0]))),
         batch_jitter_s=_rounded(float(np.median(np.diff(recording.times[:, ::_BATCH], axis=1).std(axis=1))) / np.sqrt(2)),
         shelves=tuple(_shelf_character(recording, quiet_weights, shelf, levels, hum_hz) for shelf in recording.shelves),
@@ -141,8 +151,16 @@ def _excitation(recording: Recording, weights: np.ndarray) -> np.ndarray:
 
 def _bursts(levels: np.ndarray) -> np.ndarray:
     """Peaks of the excitation."""
-    peaks, _ = signal.find_peaks(levels, height=1.8, prominence=0.5)
+    peaks, _ = signal.find_peaks(levels, height=1.3, prominence=0.15)
     return levels[peaks]
+
+
+def _steady(levels: np.ndarray) -> float:
+    """Mean excitation power, over the quiet one, of windows that are not within two seconds after a burst."""
+    peaks, _ = signal.find_peaks(levels, height=1.3, prominence=0.15)
+    numbers = np.arange(len(levels))
+    apart = np.all([(numbers < peak - 1) | (numbers > peak + 3) for peak in peaks], axis=0)
+    return float(np.mean(np.maximum(levels[apart] ** 2 - 1, 0)))
 
 
 def _burst_decay(levels: np.ndarray) -> float:
@@ -177,19 +195,24 @@ def _shelf_character(
     start = _quietest(levels) * _WINDOW
     quiet = signal.detrend(weights[rows, start : start + 300], axis=1)
     time = np.arange(300) / _RATE_HZ
-    tones = np.abs(quiet @ np.exp(-2j * np.pi * hum_hz * time) * 2 / 300)
+    wave = np.exp(2j * np.pi * hum_hz * time)
+    complex_tones = quiet @ wave.conj() * 2 / 300
+    tones = np.abs(complex_tones)
     hum = float(np.sqrt((tones**2).mean()))
     plate_noise = np.sqrt(np.maximum(quiet.var(axis=1) - tones**2 / 2, (0.1 * quiet.std(axis=1)) ** 2))
     noise = float(np.exp(np.log(plate_noise).mean()))
+    between_plates = ~np.eye(len(rows), dtype=bool)
+    noise_shared = np.median(np.corrcoef(quiet - np.real(complex_tones[:, None] * wave))[between_plates])
     powers = (_window_deviations(weights[rows], _WINDOW) ** 2).mean(axis=0)
     excess = levels**2 - 1
     active = excess > 1
-    gain = np.sqrt(max(np.median((powers[active] - (plate_noise**2).mean() - hum**2 / 2) / excess[active]), 0.0))
+    above = powers - (plate_noise**2).mean() - hum**2 / 2
+    gain = np.sqrt(max(above @ excess / (excess @ excess), 0.0))
     ar1, ar2 = _second_order(weights[rows], active)
     chunks = [signal.detrend(weights[rows, w * _WINDOW : (w + 1) * _WINDOW], axis=1) for w in np.flatnonzero(active)]
     correlation = np.mean([np.corrcoef(chunk) for chunk in chunks], axis=0)
-    shared = float(np.clip(np.median(correlation[~np.eye(len(rows), dtype=bool)]), 0, 1))
-    values = (noise, float(np.log(plate_noise).std()), hum, gain, ar1, ar2, shared)
+    shared = float(np.clip(np.median(correlation[between_plates]), 0, 1))
+    values = (noise, float(np.log(plate_noise).std()), float(np.clip(noise_shared, 0, 1)), hum, gain, ar1, ar2, shared)
     return ShelfCharacter(*(_rounded(value) for value in values))
 
 
@@ -210,6 +233,19 @@ def _quantisation(weights: np.ndarray) -> float:
     """The commonest smallest step between readings, kg."""
     steps = [np.diff(np.unique(np.round(row * 1000, 4))).min() for row in weights]
     return float(np.median(steps)) / 1000
+
+
+def _touch_level(recording: Recording, weights: np.ndarray, picks: Sequence[Pick], decay_s: float) -> float:
+    """How strongly a pick shakes its own shelf, in units of the store's excitation: the shelf's level between half a
+    second and a second after a pick, carried back to the pick by the decay of bursts."""
+    levels = []
+    for pick in picks:
+        rows = recording.shelf(pick.gondola, pick.shelf)
+        times = recording.times[rows[0]] - pick.time_s
+        after = signal.detrend(recording.weights[rows][:, (times > 0.5) & (times < 1.0)], axis=1).std(axis=1)
+        usual = np.percentile(_window_deviations(weights[rows], _WINDOW), 20, axis=1)
+        levels.append(np.sqrt(np.mean((after / usual) ** 2)))
+    return float(np.mean(levels) * np.exp(0.75 / decay_s))
 
 
 def _drift(weights: np.ndarray) -> float:
@@ -238,21 +274,59 @@ def _near(carried: np.ndarray) -> np.ndarray:
     return np.convolve(carried, np.ones(7), "same") > 0
 
 
-def _ringing(recording: Recording, pick: Pick) -> tuple[float, float, float, float]:
-    """(share of the load that settles slowly, first ringing as a share of the load, its time constant s, largest force of the hand
-    as a share of the load), from the plate that changed most."""
+@dataclass(frozen=True)
+class _PickCourse:
+    """How the readings got from one level to the other: shares of the load, kg, s."""
+
+    ringing_share: float
+    ringing_s: float
+    settling_share: float
+    settling_s: float
+    force_kg: float
+    touch_s: float
+
+
+def _course(recording: Recording, pick: Pick) -> _PickCourse:
+    """The course of one pick on all plates of its shelf."""
     changes, _, rows = _change(recording, pick)
-    row = rows[int(np.argmin(changes))]
-    times, weights = recording.times[row] - pick.time_s, recording.weights[row]
-    final = np.median(weights[(times > 1.5) & (times < 3.0)])
-    load = float(np.abs(changes.min()))
-    levels = [np.std(weights[(times > start) & (times < start + 0.25)]) for start in np.arange(0.25, 1.5, 0.125)]
-    floor = np.std(weights[(times > 2.0) & (times < 3.0)])
-    ring = np.sqrt(np.maximum(np.array(levels) ** 2 - floor**2, 1e-10))
-    slope = np.polyfit(np.arange(len(ring)) * 0.125, np.log(ring), 1)[0]
-    settling = abs(np.median(weights[(times > 0.35) & (times < 0.6)]) - final) / load
-    force = np.max(np.abs(weights[(times > -0.4) & (times < 0.3)] - np.clip(weights[(times > -0.4) & (times < 0.3)], final, final + load)))
-    return float(settling), float(ring[0] * np.sqrt(2) / load), float(np.clip(-1 / slope, 0.1, 2.0)), float(force / load)
+    load = -float(changes.sum())
+    times = recording.times[rows[0]] - pick.time_s
+    weights = recording.weights[rows]
+    before = np.median(weights[:, (times > -2.0) & (times < -0.8)], axis=1, keepdims=True)
+    weights = weights - before
+    final = np.median(weights[:, (times > 2.0) & (times < 3.0)], axis=1, keepdims=True)
+    main = int(np.argmin(changes))
+    starts = np.arange(0.4, 1.6, 0.125)
+    levels = np.array([signal.detrend(weights[main, (times > start) & (times < start + 0.25)]).std() for start in starts])
+    ring = np.sqrt(np.maximum(levels**2 - weights[main, (times > 2.0) & (times < 3.0)].var(), 1e-10))
+    slope, at_start = np.polyfit(starts, np.log(ring), 1)
+    shares, settling_s = _settling((weights - final) / load, times)
+    quiet = weights[:, (times > -2.0) & (times < -0.8)].std(axis=1, keepdims=True)
+    touched = np.flatnonzero((np.abs(weights) > np.maximum(8 * quiet, 0.008)).any(axis=0) & (np.abs(times) < 0.5))
+    moving = weights[:, (times > -0.5) & (times < 0.35)]
+    beyond = moving - np.clip(moving, np.minimum(final, 0), np.maximum(final, 0))
+    return _PickCourse(
+        ringing_share=float(np.exp(at_start) * np.sqrt(2) / load),
+        ringing_s=float(np.clip(-1 / slope, 0.1, 2.0)) if slope < 0 else 2.0,
+        settling_share=shares,
+        settling_s=settling_s,
+        force_kg=float(np.abs(beyond).max()),
+        touch_s=float(max(-times[touched[0]], 0.02)),
+    )
+
+
+def _settling(relative: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """Slow settling as (deviation over plates of its first share of the load, common time constant s), by least squares."""
+    edges = np.arange(0.5, 3.0, 0.125)
+    bins = np.array([relative[:, (times >= edge) & (times < edge + 0.125)].mean(axis=1) for edge in edges]).T
+    best = (np.inf, 0.0, 0.5)
+    for time_constant in np.arange(0.2, 2.01, 0.1):
+        decay = np.exp(-edges / time_constant)
+        starts = bins @ decay / (decay @ decay)
+        left = ((bins - starts[:, None] * decay) ** 2).sum()
+        if left < best[0]:
+            best = (left, float(np.sqrt(np.mean(starts**2))), float(time_constant))
+    return best[1], best[2]
 
 
 def _rounded(value: float) -> float:
@@ -269,20 +343,83 @@ def write_scale_model(model: ScaleModel, path: str | Path) -> None:
     Path(path).write_text(_HEADER + yaml.safe_dump(scale_model_to_mapping(model), sort_keys=False), encoding="utf-8")
 
 
+def draw_comparison(recording: Recording, store: Store, model: ScaleModel, path: str | Path, seed: int = 0) -> None:
+    """Draws the recording's picks beside simulated ones of the same products at the same plates, on the same axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    axes = figure.subplots(len(NANOSTORE_PICKS), 2, sharex="row", sharey="row", squeeze=False)
+    for row, pick in zip(axes, NANOSTORE_PICKS, strict=True):
+        shown = [plate for plate in range(min(pick.plates) - 2, max(pick.plates) + 3) if str(plate) in _shelf(store, pick).plates]
+        _draw_weights(row[0], *_real_pick(recording, pick, shown), shown)
+        _draw_weights(row[1], *_simulated_pick(recording, store, model, pick, shown, seed), shown)
+        row[0].set_title(f"real: {1000 * pick.weight_kg:.0f} g from shelf {pick.gondola}/{pick.shelf}")
+        row[1].set_title(f"simulated (nominal, seed {seed})")
+        row[0].set_ylabel("change of reading, g")
+        row[0].legend(fontsize="small", loc="lower left")
+    for axis in axes[-1]:
+        axis.set_xlabel("time from the pick, s")
+    figure.savefig(path, dpi=80)
+
+
+def _shelf(store: Store, pick: Pick) -> Shelf:
+    return store.shelf(str(pick.gondola), str(pick.shelf))
+
+
+def _draw_weights(axis, times: np.ndarray, weights: np.ndarray, plates: Sequence[int]) -> None:
+    quiet = times < -0.8
+    for plate, values in zip(plates, weights, strict=True):
+        axis.plot(times, 1000 * (values - np.nanmedian(values[quiet])), linewidth=0.9, label=f"plate {plate}")
+    axis.grid(alpha=0.3)
+
+
+def _real_pick(recording: Recording, pick: Pick, plates: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    rows = recording.shelf(pick.gondola, pick.shelf)
+    rows = [row for row in rows if recording.plates[row, 2] in plates]
+    times = recording.times[rows[0]] - pick.time_s
+    near = np.abs(times) < 3
+    return times[near], recording.weights[rows][:, near]
+
+
+def _simulated_pick(
+    recording: Recording, store: Store, model: ScaleModel, pick: Pick, plates: Sequence[int], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same pick played in a store whose shelves all have the character that was measured on the pick's shelf."""
+    character = model.shelves[recording.shelves.index((pick.gondola, pick.shelf))]
+    labelled = tuple(str(plate) for plate in pick.plates[-2:])
+    event = LabelledEvent(0.0, "shopper", "pick", str(pick.gondola), str(pick.shelf), labelled, (pick.product,))
+    simulated = simulate(store, LabelledSession("comparison", (event,)), "nominal", seed, model=replace(model, shelves=(character,)))
+    reach = simulated.reenactment.reaches[0]
+    readings = [r for r in simulated.records if isinstance(r, ScaleReading) and r.gondola == event.gondola and r.shelf == event.shelf]
+    weights = np.concatenate([r.weights for r in readings]).T
+    starts = np.array([(r.stamp_ns - simulated.start_ns) / 1e9 for r in readings])
+    times = (starts[:, None] + np.arange(_BATCH) / _RATE_HZ).ravel() - reach.time_s
+    near = np.abs(times) < 3
+    columns = [readings[0].plates.index(str(plate)) for plate in plates]
+    return times[near], weights[columns][:, near]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path, help="plates.npz of the NanoStore's recording of 2020-01")
     parser.add_argument("--out", type=Path, help="where to write the fitted model (YAML)")
+    parser.add_argument("--compare", type=Path, metavar="PNG", help="where to draw the real picks beside simulated ones; needs --store")
+    parser.add_argument("--store", type=Path, help="the store of the recording, for --compare")
     options = parser.parse_args(arguments)
+    if options.compare and not options.store:
+        parser.error("--compare needs --store")
     try:
         recording = load_recording(options.recording)
-    except (OSError, ValueError) as error:
+        store = load_store(options.store) if options.store else None
+    except (OSError, ValueError, StoreError) as error:
         print(f"fit_scale_model: {error}", file=sys.stderr)
         return 2
     model = fit(recording, NANOSTORE_PICKS)
     if options.out:
         write_scale_model(model, options.out)
-    else:
+    if options.compare:
+        draw_comparison(recording, store, model, options.compare)
+    if not options.out and not options.compare:
         print(yaml.safe_dump(scale_model_to_mapping(model), sort_keys=False))
     return 0
 

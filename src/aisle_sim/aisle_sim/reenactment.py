@@ -215,6 +215,7 @@ class _Planner:
         self._choose_places()
         for person in self.persons:
             self._settle_times(person)
+        self._shorten_where_others_come()
         entries, exits = self._gate_times()
         lead_in = EMPTY_BEFORE_S - min(entries.values())
         # Whole steps, so that the paths' grid in time starts with the session.
@@ -280,7 +281,7 @@ class _Planner:
                 cost = 6.0 * missed**2 + self.rng.uniform(0.0, 0.1)
                 if previous is not None:
                     gap = max(reach.time_s - previous[0], 0.3)
-                    cost += 0.6 * np.linalg.norm(at - self.grid.points[previous[1]]) / gap
+                    cost += 1.5 * np.linalg.norm(at - self.grid.points[previous[1]]) / gap
                 for other in others:
                     apart = np.linalg.norm(at - self.grid.points[other])
                     cost += 100.0 * (apart < _SIDE_BY_SIDE_M) + 2.0 * (apart < _COMFORTABLE_GAP_M)
@@ -329,6 +330,22 @@ class _Planner:
             hold_s=max(hold, 0.0) if is_pick else 0.0,
             lift_s=max(lift, reach.lift_s) if is_pick else reach.lift_s,
             approach_s=max(approach, 0.1),
+        )
+
+    def _shorten_where_others_come(self) -> None:
+        """Nobody rests his hand or lifts slowly at a place that somebody else needs meanwhile."""
+        for person in self.persons:
+            for i, reach in enumerate(self.reaches[person]):
+                if any(self._in_the_way(reach, self.cells[person][i], other) for other in self.persons if other != person):
+                    self.reaches[person][i] = replace(reach, hold_s=0.0, lift_s=min(reach.lift_s, self.hands.quick_lift_max_s))
+
+    def _in_the_way(self, reach: Reach, cell: int, other: str) -> bool:
+        margin = 2 * _ARRIVE_EARLY_S
+        return any(
+            np.linalg.norm(self.grid.points[cell] - self.grid.points[other_cell]) < _COMFORTABLE_GAP_M
+            and reach.start_s - margin < theirs.end_s
+            and theirs.start_s < reach.end_s + margin
+            for theirs, other_cell in zip(self.reaches[other], self.cells[other], strict=True)
         )
 
     def _gate_times(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -16,10 +16,12 @@ FILE_NAME = "scale_model.yaml"
 @dataclass(frozen=True)
 class ShelfCharacter:
     """One measured shelf. ``vibration_kg``: deviation per unit of the store's excitation, coloured by the recursion
-    x[n] = ``ar1`` x[n-1] + ``ar2`` x[n-2] + noise at 60 Hz; ``shared``: correlation of vibration between its plates."""
+    x[n] = ``ar1`` x[n-1] + ``ar2`` x[n-2] + noise at 60 Hz; ``noise_shared`` and ``shared``: correlation of quiet noise and of
+    vibration between its plates; ``plate_spread``: deviation of the logarithm of the plates' noise."""
 
     noise_kg: float
     plate_spread: float
+    noise_shared: float
     hum_kg: float
     vibration_kg: float
     ar1: float
@@ -35,6 +37,7 @@ class ScaleModel:
     batch_samples: int
     quantisation_kg: float
     hum_hz: float
+    steady_excitation: float
     burst_rate_hz: float
     burst_level_median: float
     burst_level_log_deviation: float
@@ -49,6 +52,7 @@ class ScaleModel:
     touch_force_kg: float
     touch_force_per_load: float
     touch_s: float
+    touch_level: float
     shelf_start_spread_s: float
     batch_jitter_s: float
     shelves: tuple[ShelfCharacter, ...]

@@ -20,8 +20,14 @@ from aisle_store.store import PlateKey, Shelf, ShelfKey, Store
 
 _STOCK_PIECES = (3, 8)
 _OFFSET_KG = (-0.5, 2.0)
-#: A step of walking feet or a knock is felt this much (relative to a burst) at the gondola where somebody takes something.
-_TOUCH_EXCITATION = 2.0
+#: What shakes a shelf because somebody reaches into it shakes the others of its gondola by this share.
+_FELT_NEXT_DOOR = 0.25
+#: Footfalls of shoppers shake the store like small bursts: level of one, and metres between two.
+_FOOTFALL_LEVEL = 0.7
+_FOOTFALL_M = 0.7
+#: How fast and how deeply (deviation of the logarithm) the steady vibration swells and ebbs.
+_UNREST_S = 1.5
+_UNREST_DEPTH = 0.7
 _SECOND_PIECE_S = 0.12
 
 
@@ -115,7 +121,9 @@ def scale_records(
     """Readings of all shelves over the whole session, shelf by shelf in order of time. ``loads`` is continued and updated."""
     changes = load_changes(store, reenactment, profile.scales, seed, session)
     characters = _characters(store, model, seed)
-    bursts = _store_bursts(model, profile.scales, reenactment.duration_s, random_stream(seed, "vibration", session))
+    vibration = random_stream(seed, "vibration", session)
+    bursts = _store_bursts(model, profile.scales, reenactment.duration_s, vibration)
+    bursts += _footfalls(reenactment, profile.scales, vibration)
     loads = ShelfLoads() if loads is None else loads
     records: list[ScaleReading] = []
     for shelf in store.shelves():
@@ -140,6 +148,22 @@ def _store_bursts(model: ScaleModel, profile: ScaleProfile, duration_s: float, r
     times = np.sort(rng.uniform(0, duration_s, count))
     levels = model.burst_level_median * np.exp(rng.normal(0, model.burst_level_log_deviation, count))
     return [(float(t), float(profile.vibration_factor * level)) for t, level in zip(times, levels, strict=True)]
+
+
+def _footfalls(reenactment: Reenactment, profile: ScaleProfile, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """(time s, level) of the steps of all shoppers."""
+    bursts = []
+    for shopper in reenactment.shoppers:
+        times = np.arange(shopper.first_s, shopper.last_s, 0.05)
+        walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(shopper.position(times), axis=0), axis=1))])
+        for at in np.flatnonzero(np.diff(walked // _FOOTFALL_M) > 0):
+            bursts.append((float(times[at]), float(profile.vibration_factor * _FOOTFALL_LEVEL * rng.lognormal(0, 0.5))))
+    return bursts
+
+
+def _correlated(rng: np.random.Generator, samples: int, plates: int, shared: float) -> np.ndarray:
+    """Unit noise [samples, plates] with the same correlation between any two plates."""
+    return np.sqrt(shared) * rng.standard_normal((samples, 1)) + np.sqrt(1 - shared) * rng.standard_normal((samples, plates))
 
 
 class _ShelfSimulation:
@@ -178,15 +202,21 @@ class _ShelfSimulation:
         batches = int((reenactment.duration_s - self.start_offset_s) * self.model.sample_rate_hz) // self.model.batch_samples
         times = self.start_offset_s + np.arange(batches * self.model.batch_samples) / self.model.sample_rate_hz
         weights = self._loads(times, own, loads)
-        touched = [(reach, reach.plates[0][:2] == self.shelf.key) for reach in reenactment.reaches if self._feels(reach)]
-        weights += self._hand_forces(times, [change for change in own])
-        weights += self._noise(times, bursts, [(reach.time_s, here) for reach, here in touched if reach.products])
+        weights += self._hand_forces(times, own)
+        weights += self._noise(times, [*bursts, *self._touch_bursts(reenactment)])
         weights = self._quantised(weights)
         self._lose(weights)
         return self._batches(times, weights, start_ns)
 
-    def _feels(self, reach: Reach) -> bool:
-        return reach.plates[0][0] == self.shelf.gondola
+    def _touch_bursts(self, reenactment: Reenactment) -> list[tuple[float, float]]:
+        """(time s, level) of vibration where hands reach into this shelf or another of its gondola."""
+        bursts = []
+        for reach in reenactment.reaches:
+            gondola, shelf, _ = reach.plates[0]
+            if gondola == self.shelf.gondola and reach.products:
+                level = self.model.touch_level * self.stream["hands"].lognormal(-0.2, 0.5) * self.profile.vibration_factor
+                bursts.append((reach.time_s, level if shelf == self.shelf.shelf else _FELT_NEXT_DOOR * level))
+        return bursts
 
     def _stock(self) -> np.ndarray:
         pieces = self.fixed.integers(_STOCK_PIECES[0], _STOCK_PIECES[1] + 1, len(self.plates))
@@ -204,7 +234,7 @@ class _ShelfSimulation:
         final = start.copy()
         for change in changes:
             step = self.mixing @ (change.sign * change.piece.weight_kg * change.shares)
-            weights += self._step_response(times, change)[:, None] * step
+            weights += self._course(times, change)[:, None] * step + self._after_swing(times, change, step)
             final += step
         steps = (
             self.rng.standard_normal((len(times), len(self.plates))) * self.model.drift_kg_per_sqrt_s / np.sqrt(self.model.sample_rate_hz)
@@ -215,23 +245,29 @@ class _ShelfSimulation:
         carried.readings[self.shelf.key] = final
         return weights + drift
 
-    def _step_response(self, times: np.ndarray, change: LoadChange) -> np.ndarray:
-        """0 before, 1 after: the lift's own course, then overshoot that rings out and a slow settling."""
-        after = times - change.start_s
+    def _course(self, times: np.ndarray, change: LoadChange) -> np.ndarray:
+        """Share [T] of the load that has moved: 0 before, 1 after."""
         lift = change.reach.lift_s
-        share = np.clip(after / lift, 0, 1)
+        share = np.clip((times - change.start_s) / lift, 0, 1)
         if lift < 0.6:
-            course = share * share * (3 - 2 * share)
-        else:
-            # A slow lift is uneven: the hand takes the load over in pulls.
-            phase = self.rng.uniform(0, 2 * np.pi)
-            course = np.clip(share + 0.08 * np.sin(5 * np.pi * share + phase) * np.sin(np.pi * share), 0, 1)
-        since = np.maximum(after - lift, 0.0)
-        factor = self.profile.settling_factor
-        ringing_hz = self._ringing_hz()
-        rings = self.model.ringing_share * np.exp(-since / self.model.ringing_s) * np.sin(2 * np.pi * ringing_hz * since) / (1 + 3 * lift)
-        slow = -self.model.settling_share * np.exp(-since / self.model.settling_s)
-        return course + factor * np.where(since > 0, rings * self.rng.uniform(0.4, 1.2) + slow, 0.0)
+            return share * share * (3 - 2 * share)
+        # A slow lift is uneven: the hand takes the load over in pulls.
+        phase = self.rng.uniform(0, 2 * np.pi)
+        return np.clip(share + 0.08 * np.sin(5 * np.pi * share + phase) * np.sin(np.pi * share), 0, 1)
+
+    def _after_swing(self, times: np.ndarray, change: LoadChange, step: np.ndarray) -> np.ndarray:
+        """Ringing and slow settling [T, plates] of all plates of the shelf after the load has moved."""
+        since = times - change.start_s - change.reach.lift_s
+        moved = since > 0
+        since = np.maximum(since, 0.0)[:, None]
+        count = len(self.plates)
+        # A slow lift lets the shelf go gently.
+        ringing = self.model.ringing_share * self.rng.uniform(0.5, 1.2) / (1 + 3 * change.reach.lift_s)
+        amplitudes = ringing * (np.abs(step) + 0.05 * change.piece.weight_kg * self.rng.standard_normal(count))
+        tone = np.sin(2 * np.pi * self._ringing_hz() * since + self.rng.normal(0, 0.5, count))
+        slow = self.rng.normal(0, self.model.settling_share, count) * change.piece.weight_kg
+        swing = amplitudes * np.exp(-since / self.model.ringing_s) * tone + slow * np.exp(-since / self.model.settling_s)
+        return self.profile.settling_factor * swing * moved[:, None]
 
     def _ringing_hz(self) -> float:
         """The shelf's own frequency from its recursion's poles."""
@@ -257,17 +293,12 @@ class _ShelfSimulation:
 
     def _touch(self, times, start_s, lift_s, strength, shares, sign, rng) -> np.ndarray:
         """Pushes and pulls of a few tens of milliseconds around the change of load, different on each plate."""
-        pulses = rng.integers(2, 6)
         force = np.zeros((len(times), len(shares)))
-        for _ in range(pulses):
-            # Before a pick the hand presses; something put down lands with a thump and is pushed home.
-            centre = (
-                start_s + rng.uniform(-self.model.touch_s, lift_s + 0.05)
-                if sign < 0
-                else start_s + rng.uniform(0.0, lift_s + self.model.touch_s)
-            )
-            width = rng.uniform(0.015, 0.05)
-            amplitude = strength * rng.normal(0.25, 0.6) * shares * rng.uniform(0.3, 1.7, len(shares))
+        # Before a pick the hand presses; something put down lands with a thump and is pushed home.
+        first, last = (start_s - self.model.touch_s, start_s + lift_s) if sign < 0 else (start_s, start_s + lift_s + self.model.touch_s)
+        for _ in range(rng.integers(5, 12)):
+            centre, width = rng.uniform(first, last), rng.uniform(0.006, 0.03)
+            amplitude = strength * rng.normal(0.1, 0.55, len(shares)) * np.sqrt(shares / shares.max())
             near = np.abs(times - centre) < 5 * width
             force[near] += np.exp(-0.5 * ((times[near] - centre) / width) ** 2)[:, None] * amplitude
         return force
@@ -286,24 +317,26 @@ class _ShelfSimulation:
             force[on] = (load * edge * (1 + 0.25 * wobble + tremor))[:, None] * shares
         return force
 
-    def _noise(self, times: np.ndarray, bursts: Sequence[tuple[float, float]], touches: Sequence[tuple[float, bool]]) -> np.ndarray:
+    def _noise(self, times: np.ndarray, bursts: Sequence[tuple[float, float]]) -> np.ndarray:
         """White noise, the store's hum, and vibration that bursts excite and the shelf colours [T, plates]."""
         rng, character = self.stream["noise"], self.character
         count = len(self.plates)
-        white = rng.standard_normal((len(times), count)) * character.noise_kg * self.plate_noise
+        white = _correlated(rng, len(times), count, character.noise_shared) * character.noise_kg * self.plate_noise
         phases = self.fixed.uniform(0, 2 * np.pi) + self.fixed.normal(0, 0.6, count)
         hum = character.hum_kg * np.cos(2 * np.pi * self.model.hum_hz * times[:, None] + phases) * self.plate_noise
-        excitation = np.zeros(len(times))
-        shaken = [*bursts]
-        shaken += [(t, self.profile.vibration_factor * (_TOUCH_EXCITATION if here else 1.0) * rng.uniform(0.5, 1.5)) for t, here in touches]
-        for start, level in shaken:
+        excitation = self.model.steady_excitation * self._unrest(len(times), rng)
+        for start, level in bursts:
             since = times - start
             excitation += np.where(since >= 0, level**2 * np.exp(-2 * np.maximum(since, 0) / self.model.burst_decay_s), 0.0)
-        shared = np.sqrt(character.shared) * rng.standard_normal((len(times), 1))
-        own = np.sqrt(1 - character.shared) * rng.standard_normal((len(times), count))
-        driven = (shared + own) * np.sqrt(excitation)[:, None] * self._innovation()
+        driven = _correlated(rng, len(times), count, character.shared) * np.sqrt(excitation)[:, None] * self._innovation()
         shaking = signal.lfilter([1.0], [1.0, -character.ar1, -character.ar2], driven, axis=0) * character.vibration_kg * self.plate_noise
         return self.profile.noise_factor * (white + hum) + shaking
+
+    def _unrest(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Power [T] of what always shakes a shop a little, of mean 1, which swells and ebbs within seconds."""
+        memory = np.exp(-1 / (_UNREST_S * self.model.sample_rate_hz))
+        slow = signal.lfilter([np.sqrt(1 - memory**2)], [1, -memory], rng.standard_normal(count))
+        return self.profile.vibration_factor**2 * np.exp(_UNREST_DEPTH * slow - _UNREST_DEPTH**2 / 2)
 
     def _innovation(self) -> float:
         """Deviation of the recursion's input that gives it unit deviation."""
