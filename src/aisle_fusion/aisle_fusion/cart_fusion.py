@@ -33,21 +33,25 @@ from aisle_contract.records import (
 )
 from aisle_fusion.dynamic_planogram import Planogram
 from aisle_fusion.event_judgement import EventJudge, JudgementConfig, Scene
+from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts
 from aisle_fusion.hand_proximity import HandProximity, ProximityConfig
 from aisle_fusion.shopper_sessions import SOURCE, SessionConfig, ShopperSessions, Visit
 from aisle_fusion.store_hypotheses import Judgement, Move, StoreHypotheses
 from aisle_fusion.track_history import TrackHistory
 from aisle_store.store import Store
 
+#: A change of less than this share of the lightest thing on the shelf is not goods, if nothing else explains it.
+_GOODS_SHARE = 0.6
+
 FusionInput = Tracks | ShelfEvents | GateEvent | ItemObservation
 
 
 @dataclass(frozen=True)
-class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig):
+class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig, PartsConfig):
     """All parameters of ``CartFusion``."""
 
     max_lateness_s: float = parameter(6.0, "A source this far behind the newest record is not waited for any more (s)", 0.1, 120.0)
-    decision_delay_s: float = parameter(2.5, "A shelf event is judged this long after its end, when its people are known (s)", 0.0, 60.0)
+    decision_delay_s: float = parameter(4.0, "A shelf event is judged this long after its end: later parts may follow (s)", 0.0, 60.0)
     settle_s: float = parameter(3.0, "A cart is closed at the earliest this long after the shopper left (s)", 0.0, 60.0)
     history_s: float = parameter(90.0, "Tracks are remembered for this long (s)", 10.0, 3600.0)
     hypotheses: int = parameter(60, "Hypotheses about the whole store that are kept", 1, 10000)
@@ -79,9 +83,13 @@ class CartFusion:
         self._proximity = HandProximity(store, config, self._history)
         self._planogram = Planogram(store)
         self._hypotheses = StoreHypotheses(config.hypotheses)
-        self._lightest_kg = min((product.weight_kg for product in store.products.values()), default=0.0)
+        self._lightest_kg = {
+            shelf.key: min((store.products[product].weight_kg for product in self._planogram.homes(shelf.key)), default=0.0)
+            for shelf in store.shelves()
+        }
         self._observations: deque[ItemObservation] = deque()
-        self._pending: list[tuple[int, int, str, ShelfEvent]] = []
+        self._pending: list[tuple[int, int, str, int, ShelfEvent]] = []
+        self._parts_taken = 0
         self._judged: dict[int, JudgedEvent] = {}
         self._events_judged = 0
         self._events_unattributed = 0
@@ -170,7 +178,13 @@ class CartFusion:
             if problem:
                 result.warnings.append(f"shelf event '{event.event}': {problem}")
             elif event.status == ShelfEventStatus.FINAL:
-                heapq.heappush(self._pending, (event.end_ns, event.start_ns, event.event, event))
+                order = [plate.plate for plate in self._planogram.plates((event.gondola, event.shelf))]
+                for part in opposite_parts(event, order, self._config.least_part_kg):
+                    self._wait_with(part)
+
+    def _wait_with(self, event: ShelfEvent) -> None:
+        self._parts_taken += 1
+        heapq.heappush(self._pending, (event.end_ns, event.start_ns, event.event, self._parts_taken, event))
 
     def _problem_of(self, event: ShelfEvent) -> str | None:
         gondola = self._store.gondolas.get(event.gondola)
@@ -186,19 +200,44 @@ class CartFusion:
         """Judges the events that are due, oldest first; all of them if ``now_ns`` is None."""
         delay_ns = int(self._config.decision_delay_s * NANOSECONDS)
         while self._pending and (now_ns is None or self._pending[0][0] + delay_ns <= now_ns):
-            self._judge(heapq.heappop(self._pending)[3], result)
+            event = heapq.heappop(self._pending)[-1]
+            judge = self._judge_of(event)
+            whole = self._joined_with_next(event, judge)
+            if whole is None:
+                self._judge(event, judge, result)
+            else:
+                # Due anew, by its later end: there may be a third part.
+                self._wait_with(whole)
 
-    def _judge(self, event: ShelfEvent, result: StepResult) -> None:
+    def _judge_of(self, event: ShelfEvent) -> EventJudge:
         visits = list(self._sessions.visits.values())
         plates = self._planogram.plates((event.gondola, event.shelf))
         proximities = self._proximity.measure(event, plates, visits)
         strays = self._hypotheses.strays((event.gondola, event.shelf))
         scene = Scene(proximities, self._hypotheses.holdings(), strays, tuple(self._observations))
-        judge = EventJudge(self._store, self._planogram, self._config, event, scene)
+        return EventJudge(self._store, self._planogram, self._config, event, scene)
+
+    def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> ShelfEvent | None:
+        """The event together with the next one on its shelf, which is then taken from those that wait, if both are likelier one move."""
+        config = self._config
+        nexts = [other for *_, other in self._pending if may_belong_together(event, other, config.split_gap_s)]
+        if not nexts:
+            return None
+        other = min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event))
+        whole = joined(event, other)
+        evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, self._judge_of(other).log_evidence)
+        if join_gain(*evidence, float(whole.change.sum()), config.split_share) <= 0:
+            return None
+        self._pending = [entry for entry in self._pending if entry[-1] is not other]
+        heapq.heapify(self._pending)
+        return whole
+
+    def _judge(self, event: ShelfEvent, judge: EventJudge, result: StepResult) -> None:
+        visits = list(self._sessions.visits.values())
         number = self._events_judged
         self._events_judged += 1
         self._hypotheses.update(number, [(c.judgement, c.log_likelihood) for c in judge.candidates], judge.outcome)
-        distances = {proximity.visit: judge.distance(proximity.visit) for proximity in proximities}
+        distances = {visit.session: judge.distance(visit.session) for visit in visits}
         names = {visit.session: _name(visit) for visit in visits}
         self._judged[number] = JudgedEvent(event, judge.total, judge.total_deviation, distances, names)
         self._report_unexplained(number, visits, result)
@@ -208,12 +247,13 @@ class CartFusion:
         """Tells of an event that is probably goods moved by nobody who is known, and doubts the carts of those who stood near."""
         judged = self._judged[number]
         posterior = self._hypotheses.posterior(number)
+        event = judged.event
         if sum(p for judgement, p in posterior.items() if any(move.visit for move in judgement)) >= 0.5:
             return
-        if abs(judged.change) < 0.6 * self._lightest_kg:
+        nothing = posterior.get((), 0.0) >= 0.5
+        if nothing and abs(judged.change) < _GOODS_SHARE * self._lightest_kg[event.gondola, event.shelf]:
             return
         self._events_unattributed += 1
-        event = judged.event
         taken = judged.change < 0
         what = f"{abs(judged.change) * 1e3:.0f} g {'taken from' if taken else 'put on'} gondola {event.gondola} shelf {event.shelf}"
         text = f"{what}, plates {', '.join(event.plates)}: no visit explains it"
@@ -246,7 +286,7 @@ class CartFusion:
     def _close_settled(self, result: StepResult) -> None:
         for visit in [visit for visit in self._sessions.visits.values() if not visit.inside]:
             waited_s = (self._now_ns - visit.left_ns) / NANOSECONDS
-            if waited_s < self._config.settle_s or any(start_ns <= visit.left_ns for _, start_ns, _, _ in self._pending):
+            if waited_s < self._config.settle_s or any(start_ns <= visit.left_ns for _, start_ns, *_ in self._pending):
                 continue
             if self._shelves_known_ns >= visit.left_ns or waited_s >= self._config.settle_s + self._config.max_lateness_s:
                 self._close(visit, result)

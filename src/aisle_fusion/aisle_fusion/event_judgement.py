@@ -7,7 +7,7 @@ nothing was moved. Who: hands and bodies. What: weight and place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -25,7 +25,12 @@ _COUNTS = (1, 2, 3)
 _LOG_COUNT_PRIOR = {1: np.log(0.87), 2: np.log(0.1), 3: np.log(0.03)}
 _PAIR_COUNTS = (-2, -1, 1, 2)
 #: Judgements this much (nats) less likely than the best are left out.
-_CUT = 16.0
+_CUT = 14.0
+#: No more than so many judgements of an event are carried on.
+_MOST_JUDGEMENTS = 80
+#: Pairs of moves whose weight fits this much (nats) worse than that of other judgements are left out; most pairs that are tried.
+_PAIR_CUT = 7.0
+_MOST_PAIRS = 25
 #: Products from elsewhere in the catalogue that are tried: the ones that fit best by weight.
 _MISPLACED_TRIED = 3
 
@@ -41,6 +46,7 @@ class JudgementConfig(WeightConfig):
     unheld_share: float = parameter(0.001, "Share of put-backs of a product that the person is not known to hold", 0.0, 1.0)
     restock_share: float = parameter(0.05, "How often people who are not shoppers put goods on the shelves, against put-backs", 0.0, 10.0)
     pair_share: float = parameter(0.004, "Share of events that are two moves in one", 0.0, 0.5)
+    swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
 
 
@@ -66,7 +72,10 @@ class Scene:
 
 
 class EventJudge:
-    """Judges one event. ``proximities`` must refer to the shelf's plates from left to right."""
+    """Judges one event. The scene's proximities must refer to the shelf's plates from left to right.
+
+    ``candidates``: the likeliest judgements; ``log_evidence``: log density (per kg) of the event over all of them at their best.
+    """
 
     def __init__(self, store: Store, planogram: Planogram, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
         self._store = store
@@ -103,16 +112,23 @@ class EventJudge:
         candidate = self.candidates[index]
         if not candidate.judgement:
             return Outcome(0.0)
-        held = self._held_prior(hypothesis, candidate.judgement)
+        held = self._held_prior(hypothesis.held, candidate.judgement)
         if len(candidate.judgement) > 1:
-            return Outcome(held + np.log(candidate.home + 1e-300))
+            return Outcome(held + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300))
         return self._place_outcome(hypothesis, candidate, held)
 
-    def _held_prior(self, hypothesis: Hypothesis, judgement: Judgement) -> float:
+    def _held_prior(self, held: Callable[[str, str], int], judgement: Judgement) -> float:
+        """Log prior of put-backs, given the pieces ``held(visit, product)``."""
+        unheld = sum(m.quantity < 0 and m.visit != "" and held(m.visit, m.product) < -m.quantity for m in judgement)
+        return unheld * float(np.log(self._config.unheld_share))
+
+    def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
+        """Log prior of picks in a pair: what has no home on this shelf is taken from it only where a piece was put before."""
         log_prior = 0.0
         for move in judgement:
-            if move.quantity < 0 and move.visit and hypothesis.held(move.visit, move.product) < -move.quantity:
-                log_prior += np.log(self._config.unheld_share)
+            if move.quantity > 0 and move.product not in self._homes:
+                astray = any((stray.gondola, stray.shelf) == self._shelf and stray.product == move.product for stray in strays)
+                log_prior += float(np.log(self._config.stray_share if astray else self._config.misplaced_share))
         return log_prior
 
     def _place_outcome(self, hypothesis: Hypothesis, candidate: Candidate, held: float) -> Outcome:
@@ -135,9 +151,12 @@ class EventJudge:
         return Outcome(held + np.log(total + 1e-300), removed=() if best is None else (best,))
 
     def _candidates(self) -> list[Candidate]:
-        found = [Candidate((), self._likelihood.nothing(), 1.0, 1.0), *self._singles(), *self._pairs()]
-        best = max(self._best_case(candidate) for candidate in found)
-        return [candidate for candidate in found if self._best_case(candidate) >= best - _CUT]
+        singles, best_single = self._singles()
+        found = [Candidate((), self._likelihood.nothing(), 1.0, 1.0), *singles, *self._pairs(best_single)]
+        best_cases = np.array([self._best_case(candidate) for candidate in found])
+        self.log_evidence = float(np.logaddexp.reduce(best_cases))
+        kept = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
+        return [found[index] for index in kept if best_cases[index] >= best_cases[kept[0]] - _CUT]
 
     def _best_case(self, candidate: Candidate) -> float:
         """Log of the candidate's likelihood in the hypothesis that suits it best."""
@@ -148,14 +167,14 @@ class EventJudge:
         if len(candidate.judgement) == 1:
             away = config.elsewhere_share if candidate.judgement[0].quantity < 0 else config.misplaced_share
             place += away * candidate.anywhere + config.stray_share * sum(likelihood for _, likelihood in candidate.strays)
-        log_prior = 0.0
-        for move in candidate.judgement:
-            if move.quantity < 0 and move.visit and self._scene.holdings.get((move.visit, move.product), 0) < -move.quantity:
-                log_prior += np.log(config.unheld_share)
+        log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
+        if len(candidate.judgement) > 1:
+            log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
         return candidate.log_likelihood + float(np.log(place + 1e-300)) + log_prior
 
-    def _singles(self) -> list[Candidate]:
-        likelihood, found = self._likelihood, []
+    def _singles(self) -> tuple[list[Candidate], float]:
+        """Single moves, and the log density of the weight under the one of goods that belong here which fits it best."""
+        likelihood, found, best = self._likelihood, [], -np.inf
         sign = -1 if likelihood.total < 0 else 1
         anywhere = float(likelihood.single.mean())
         for product in self._single_products():
@@ -163,11 +182,12 @@ class EventJudge:
             strays = tuple((s, float(self._planogram.near(s) @ likelihood.single)) for s in self._scene.strays if s.product == product)
             for count in _COUNTS:
                 weight = likelihood.weight([(self._store.products[product], sign * count)])
+                best = max(best, weight) if product in self._homes else best
                 base = weight + float(_LOG_COUNT_PRIOR[count]) + self._sight.get(product, 0.0)
                 for visit, log_ratio in self._who(product, -sign * count, likelihood.share):
                     judgement = (Move(visit, product, -sign * count),)
                     found.append(Candidate(judgement, base + log_ratio, home, anywhere, strays))
-        return found
+        return found, best
 
     def _single_products(self) -> list[str]:
         """What may have been moved, sorted: at home here, astray here, held by somebody, or of the right weight."""
@@ -191,8 +211,11 @@ class EventJudge:
                     ratios[visit] = max(ratios.get(visit, 0.0), config.handed_over_share * nearest)
         return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in ratios.items() if r > 1e-5 * nearest]
 
-    def _pairs(self) -> list[Candidate]:
-        """Two moves in one event: two products by one person, or one move by each of two people."""
+    def _pairs(self, best_single: float) -> list[Candidate]:
+        """Two moves in one event: two products by one person, or one move by each of two people.
+
+        ``best_single``: log density of the weight under the single move that fits it best.
+        """
         products = self._pair_products()
         moves = [(product, count) for product in products for count in _PAIR_COUNTS]
         fits = []
@@ -201,22 +224,26 @@ class EventJudge:
                 continue
             weight = self._likelihood.weight([(self._store.products[product], count) for product, count in (first, second)])
             fits.append((weight, first, second))
-        best = max((weight for weight, _, _ in fits), default=0.0)
-        found: list[Candidate] = []
-        for weight, first, second in fits:
-            if weight > best - 6.0:
-                found += self._pair(weight, first, second, products)
-        return found
+        least = max([best_single, *(weight for weight, _, _ in fits)]) - _PAIR_CUT
+        shaped = [(weight, self._pair_place(first, second, products), first, second) for weight, first, second in fits if weight > least]
+        shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
+        return [candidate for fit in shaped[:_MOST_PAIRS] for candidate in self._pair(*fit, products)]
 
-    def _pair(self, weight: float, first: tuple[str, int], second: tuple[str, int], places: dict[str, np.ndarray]) -> list[Candidate]:
-        items = (first, second)
-        masses = tuple(self._store.products[product].weight_kg * count for product, count in items)
-        place = float(np.exp(self._likelihood.pair(masses, (places[first[0]], places[second[0]]))))
+    def _pair_place(self, first: tuple[str, int], second: tuple[str, int], places: dict[str, np.ndarray]) -> float:
+        masses = tuple(self._store.products[product].weight_kg * count for product, count in (first, second))
+        return self._likelihood.pair(masses, (places[first[0]], places[second[0]]))
+
+    def _pair(
+        self, weight: float, log_place: float, first: tuple[str, int], second: tuple[str, int], places: dict[str, np.ndarray]
+    ) -> list[Candidate]:
+        items, place = (first, second), float(np.exp(log_place))
         base = weight + float(np.log(self._config.pair_share))
         for product, count in items:
             base += float(_LOG_COUNT_PRIOR[abs(count)]) + self._sight.get(product, 0.0)
-            if product not in self._homes and not any(stray.product == product for stray in self._scene.strays):
+            if count > 0 and product not in self._homes:
                 base += float(np.log(self._config.elsewhere_share))
+        if first[1] * second[1] < 0:
+            base += float(np.log(self._config.swap_share))
         sides = [self._who(product, -count, self._share_near(places[product])) for product, count in items]
         found = []
         for visit_a, ratio_a in sides[0]:

@@ -27,14 +27,14 @@ _LOAD_SPREADS = (0.35, 0.7)
 class WeightConfig:
     """Parameters of ``ItemLikelihood``."""
 
-    gain_deviation: float = parameter(0.045, "Gain error of the plates, one standard deviation", 0.0, 0.5)
+    gain_deviation: float = parameter(0.038, "Gain error of the plates, one standard deviation", 0.0, 0.5)
     offset_deviation_kg: float = parameter(
         0.002, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
     outlier_share: float = parameter(0.1, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
     outlier_scale: float = parameter(3.0, "How many times more", 1.0, 20.0)
     pattern_deviation: float = parameter(0.15, "Error of a plate's share of a load, as a share of the whole load", 0.01, 1.0)
-    nothing_share: float = parameter(0.003, "Share of events that are no item at all (a hand pressed, the shelf was pushed)", 0.0, 0.5)
+    nothing_share: float = parameter(0.01, "Share of events that are no item at all (a hand pressed, the shelf was pushed)", 0.0, 0.5)
     nothing_scale_kg: float = parameter(0.05, "Mean absolute change of such events (kg)", 0.001, 5.0)
 
 

@@ -55,7 +55,10 @@ class TrackSpan:
 
 @dataclass(slots=True)
 class Visit:
-    """One person's stay. ``left_ns`` is 0 while inside; ``lost_ns`` is when the track was lost, 0 while there is one."""
+    """One person's stay. ``left_ns`` is 0 while inside; ``lost_ns`` is when the track was lost, 0 while there is one.
+
+    ``exit_seen``: a gate's EXIT was matched to it.
+    """
 
     session: str
     shopper: str
@@ -66,6 +69,7 @@ class Visit:
     spans: list[TrackSpan] = field(default_factory=list)
     lost_ns: int = 0
     left_ns: int = 0
+    exit_seen: bool = False
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -200,20 +204,23 @@ class ShopperSessions:
 
     def _match_exits(self, now_ns: int) -> None:
         due = sum(1 for event in self._pending_exits if event.stamp_ns + self._window_ns <= now_ns)
-        visits = [visit for visit in self.visits.values() if visit.inside]
+        # Those whose track has left already take their EXIT too, lest it be given to somebody who stays.
+        visits = [visit for visit in self.visits.values() if not visit.exit_seen]
         cost = np.array([[self._exit_cost(event, visit) for visit in visits] for event in self._pending_exits])
         matches = _assign(cost.reshape(len(self._pending_exits), len(visits)), self._config.gate_radius_m)
         for row, event in enumerate(self._pending_exits[:due]):
             if row in matches:
-                self._leave(visits[matches[row]], event.stamp_ns)
-            elif not self._left_by_itself(event):
+                self._confirm_exit(visits[matches[row]], event.stamp_ns)
+            else:
                 text = f"somebody left at gate '{event.gate}' and no visit is known that could be the one"
                 self._alerts.append(Alert(event.stamp_ns, AlertLevel.WARN, SOURCE, "exit_without_visit", text))
         del self._pending_exits[:due]
 
     def _exit_cost(self, event: GateEvent, visit: Visit) -> float:
         gate = self._store.gates.get(event.gate)
-        if gate is None or visit.entered_ns >= event.stamp_ns or (event.shopper and visit.shopper and event.shopper != visit.shopper):
+        left_before = not visit.inside and abs(visit.left_ns - event.stamp_ns) > 2 * self._window_ns
+        another = bool(event.shopper and visit.shopper and event.shopper != visit.shopper)
+        if gate is None or left_before or another or visit.entered_ns >= event.stamp_ns:
             return _FORBIDDEN
         bonus = -1.0 if event.shopper and event.shopper == visit.shopper else 0.0
         life = self._history.get(visit.track) if visit.track else None
@@ -226,9 +233,10 @@ class ShopperSessions:
         still_inside = came_back and bool(self._store.on_floor(life.newest.position)[0])
         return distance + (1.0 if still_inside else 0.0) + bonus
 
-    def _left_by_itself(self, event: GateEvent) -> bool:
-        """Whether a visit has already been ended by its track at this gate and time."""
-        return any(not visit.inside and abs(visit.left_ns - event.stamp_ns) <= 2 * self._window_ns for visit in self.visits.values())
+    def _confirm_exit(self, visit: Visit, stamp_ns: int) -> None:
+        visit.exit_seen = True
+        if visit.inside:
+            self._leave(visit, stamp_ns)
 
     def _leave_at_exits(self, now_ns: int) -> None:
         for visit in self.visits.values():

@@ -24,6 +24,9 @@ class Move:
     quantity: int
 
 
+#: So many times more children than are kept in the end are merged: several may agree about the present.
+_BRANCHING = 6
+
 #: What an event was; empty: no item was moved.
 Judgement = tuple[Move, ...]
 
@@ -75,12 +78,15 @@ class StoreHypotheses:
     def update(self, event: int, judgements: Iterable[tuple[Judgement, float]], outcome: Callable[[Hypothesis, int], Outcome]) -> None:
         """Takes an event's judgements with their log-likelihoods; ``outcome(hypothesis, i)`` is the i-th's in the light of a hypothesis."""
         judgements = list(judgements)
-        merged: dict[tuple, Hypothesis] = {}
-        for hypothesis in self._hypotheses:
-            for index, (judgement, log_likelihood) in enumerate(judgements):
+        weighed: list[tuple[float, int, int, Outcome]] = []
+        for number, hypothesis in enumerate(self._hypotheses):
+            for index, (_, log_likelihood) in enumerate(judgements):
                 result = outcome(hypothesis, index)
-                child = _apply(hypothesis, event, judgement, result, log_likelihood + result.log_prior)
-                _merge(merged, child)
+                weighed.append((-(hypothesis.log_weight + log_likelihood + result.log_prior), number, index, result))
+        weighed.sort(key=lambda entry: entry[:3])
+        merged: dict[tuple, Hypothesis] = {}
+        for negative_weight, number, index, result in weighed[: self._limit * _BRANCHING]:
+            _merge(merged, _apply(self._hypotheses[number], event, judgements[index][0], result, -negative_weight))
         self._keep_best(merged.values())
 
     def forget(self, visit: str, relevant: Callable[[Judgement], bool]) -> None:
@@ -131,7 +137,7 @@ class StoreHypotheses:
         self._hypotheses = [replace(h, log_weight=float(h.log_weight - total)) for h in best]
 
 
-def _apply(hypothesis: Hypothesis, event: int, judgement: Judgement, outcome: Outcome, log_factor: float) -> Hypothesis:
+def _apply(hypothesis: Hypothesis, event: int, judgement: Judgement, outcome: Outcome, log_weight: float) -> Hypothesis:
     counts = hypothesis.counts
     if any(move.visit for move in judgement):
         held = {(visit, product): count for visit, product, count in counts}
@@ -145,7 +151,7 @@ def _apply(hypothesis: Hypothesis, event: int, judgement: Judgement, outcome: Ou
         for stray in outcome.removed:
             remaining.remove(stray)
         strays = tuple(sorted([*remaining, *outcome.added]))
-    return Hypothesis(hypothesis.log_weight + log_factor, counts, strays, (*hypothesis.history, (event, judgement)))
+    return Hypothesis(log_weight, counts, strays, (*hypothesis.history, (event, judgement)))
 
 
 def _merge(merged: dict[tuple, Hypothesis], hypothesis: Hypothesis) -> None:

@@ -1,0 +1,90 @@
+"""Shelf events that are not one move each: parts of one slow lift, and moves in both directions that ran together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aisle_contract.config import parameter
+from aisle_contract.records import NANOSECONDS, ShelfEvent
+
+
+@dataclass(frozen=True)
+class PartsConfig:
+    """Parameters of joining and separating shelf events."""
+
+    split_gap_s: float = parameter(1.5, "Parts of one move follow each other within this time (s)", 0.0, 10.0)
+    split_share: float = parameter(0.05, "Share of moves that the shelf reports in parts", 0.0, 0.9)
+    least_part_kg: float = parameter(0.015, "Changes in both directions are separate moves from this size on (kg)", 0.0, 1.0)
+
+
+def opposite_parts(event: ShelfEvent, order: Sequence[str], least_kg: float) -> list[ShelfEvent]:
+    """The event cut where its change turns from taking to putting along the shelf (``order``: plate ids from left to right).
+
+    Nothing that one person does to one thing changes neighbouring plates in opposite directions. Plates with little change go with the
+    nearest part. One event comes back if there is one direction only, or a part would be smaller than ``least_kg``.
+    """
+    sequence = sorted(range(len(event.plates)), key=lambda i: order.index(event.plates[i]))
+    size = np.abs(event.change)
+    clear = [i for i in sequence if size[i] > max(4 * event.deviation[i], 0.1 * size.max(), 0.5 * least_kg)]
+    runs: list[list[int]] = []
+    for i in clear:
+        if runs and event.change[runs[-1][-1]] * event.change[i] > 0:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    if len(runs) < 2:
+        return [event]
+    place = {i: order.index(plate) for i, plate in enumerate(event.plates)}
+    members: list[list[int]] = [[] for _ in runs]
+    for i in sequence:
+        members[min(range(len(runs)), key=lambda r: min(abs(place[i] - place[j]) for j in runs[r]))].append(i)
+    # What was taken comes first: it may be what was put.
+    parts = sorted((_only(event, sorted(chosen)) for chosen in members), key=lambda part: part.change.sum() > 0)
+    return parts if all(abs(part.change.sum()) >= least_kg for part in parts) else [event]
+
+
+def may_belong_together(first: ShelfEvent, second: ShelfEvent, gap_s: float) -> bool:
+    """Whether ``second`` may continue ``first``: the same shelf and direction, soon after, plates in common."""
+    if (first.gondola, first.shelf) != (second.gondola, second.shelf):
+        return False
+    apart_ns = max(first.start_ns, second.start_ns) - min(first.end_ns, second.end_ns)
+    if apart_ns > gap_s * NANOSECONDS or first.change.sum() * second.change.sum() <= 0:
+        return False
+    return bool(_strong_plates(first) & _strong_plates(second))
+
+
+def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
+    """Both as one event: changes add up, and so do their variances."""
+    plates = tuple(dict.fromkeys((*first.plates, *second.plates)))
+    change, variance = dict.fromkeys(plates, 0.0), dict.fromkeys(plates, 0.0)
+    for event in (first, second):
+        for plate, kilograms, deviation in zip(event.plates, event.change, event.deviation, strict=True):
+            change[plate] += float(kilograms)
+            variance[plate] += float(deviation) ** 2
+    return replace(
+        first,
+        event=f"{first.event}+{second.event}",
+        start_ns=min(first.start_ns, second.start_ns),
+        end_ns=max(first.end_ns, second.end_ns),
+        plates=plates,
+        change=np.array(list(change.values())),
+        deviation=np.sqrt(np.array(list(variance.values()))),
+    )
+
+
+def join_gain(whole: float, parts: tuple[float, float], total_kg: float, split_share: float) -> float:
+    """Log odds that two events are one move, from their log evidences (densities per kg); a move may be split at any share of it."""
+    return whole - sum(parts) + float(np.log(split_share + 1e-300) - np.log(max(abs(total_kg), 1e-3)))
+
+
+def _only(event: ShelfEvent, chosen: list[int]) -> ShelfEvent:
+    plates = tuple(event.plates[i] for i in chosen)
+    return replace(event, plates=plates, change=event.change[chosen], deviation=event.deviation[chosen])
+
+
+def _strong_plates(event: ShelfEvent) -> set[str]:
+    size = np.abs(event.change)
+    return {plate for plate, kilograms in zip(event.plates, size, strict=True) if kilograms > 0.15 * size.sum()}
