@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
 from aisle_contract.conversions import time_ns
-from aisle_contract.images import ImageError, to_array
+from aisle_contract.images import ImageError, bgr_image
 
 _TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_TO_BGR = {
-    "rgb8": cv2.COLOR_RGB2BGR,
-    "bgra8": cv2.COLOR_BGRA2BGR,
-    "rgba8": cv2.COLOR_RGBA2BGR,
-    "mono8": cv2.COLOR_GRAY2BGR,
-}
 _CAMERA = re.compile(r"/cameras/camera_(\w+)/image_raw(/compressed)?$")
 
 
@@ -45,7 +38,7 @@ def decode_frame(reader: BagReader, camera: str, message: RawMessage) -> ImageFr
     """The frame in a stored image message. Raises BagError for what is not an image."""
     decoded = reader.decode(message)
     try:
-        return ImageFrame(camera, time_ns(decoded.header.stamp), _bgr(decoded))
+        return ImageFrame(camera, time_ns(decoded.header.stamp), bgr_image(decoded))
     except ImageError as error:
         raise BagError(f"topic '{message.topic}' at {message.log_time_ns} ns: {error}") from error
 
@@ -55,19 +48,3 @@ def image_frames(reader: BagReader, namespace: str) -> Iterator[ImageFrame]:
     cameras = {topic.name: camera for camera, topic in image_topics(reader, namespace).items()}
     for message in reader.messages(cameras):
         yield decode_frame(reader, cameras[message.topic], message)
-
-
-def _bgr(message: Any) -> np.ndarray:
-    """uint8 [height, width, 3] of an Image or a CompressedImage."""
-    if hasattr(message, "format"):
-        data = np.frombuffer(message.data, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
-            raise ImageError(f"{data.size} bytes of format '{message.format}' are no image that can be decoded")
-        return image
-    pixels = to_array(message)
-    if message.encoding in _TO_BGR:
-        return cv2.cvtColor(pixels, _TO_BGR[message.encoding])
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ImageError(f"encoding is '{message.encoding}', expected bgr8 or one of {', '.join(_TO_BGR)}")
-    return pixels

@@ -83,6 +83,9 @@ class BagReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._stack.close()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,6 +61,11 @@ class BagWriter:
     def counts(self) -> Counter[str]:
         """Messages written, by topic name."""
         return self._counts
+
+    @property
+    def topics(self) -> Mapping[str, Topic]:
+        """Declared topics by name."""
+        return self._topics
 
     def add_topic(self, topic: Topic) -> None:
         """Declares a topic; ``topic.name`` is stored as it is (bags hold full names). A topic declared twice must be the same.

@@ -6,7 +6,10 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
+from aisle_bags.bag_store import attach_changed_store
+from aisle_bags.bag_writer import BagWriter, available_ns
 from aisle_bags.core_settings import CoreSettings
 from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_bags.scoring import SessionScore, score_session
@@ -26,18 +29,27 @@ class Enacted:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """What every session is played with."""
+    """What every session is played with. ``bags``: folder that gets a bag of each session's sensor records, for looking into it."""
 
     store: Store
     settings: CoreSettings
     profile: str = "nominal"
+    bags: Path | None = None
 
     def enact(self, session: LabelledSession, seed: int) -> Enacted:
-        """Plays one session and bills it. Raises what ``aisle_sim.simulator.simulate`` raises."""
+        """Plays one session and bills it. Raises what ``aisle_sim.simulator.simulate`` raises, FileExistsError for a bag that exists."""
         simulated = simulate(self.store, session, self.profile, seed)
+        if self.bags is not None:
+            self._keep(simulated, self.bags / f"{session.session}-{self.profile}-{seed}")
         result = OfflineRunner(self.store, self.settings).run(simulated.records)
         warnings = (*simulated.warnings, *result.warnings)
         return Enacted(simulated, result, score_session(session.session, seed, simulated.truth, result.receipts, warnings))
+
+    def _keep(self, simulated: SimulatedSession, folder: Path) -> None:
+        with BagWriter(folder) as writer:
+            attach_changed_store(writer, self.store)
+            for record in sorted(simulated.records, key=available_ns):
+                writer.write_record(record)
 
 
 def score_sessions(

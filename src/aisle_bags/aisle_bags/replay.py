@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from aisle_bags.bag_images import decode_frame, image_topics
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
-from aisle_contract import conversions
+from aisle_contract import conversions, qos
 from aisle_contract.record_topics import INPUT_RECORDS
 from aisle_contract.records import PersonDetections, Record
+from aisle_contract.topics import Topic
 from aisle_perception.detector import CameraDetectors
 
 _DETECTIONS = conversions.MESSAGE_TYPES[PersonDetections]
@@ -50,6 +51,18 @@ def plan_replay(reader: BagReader, namespace: str, with_detector: bool) -> Repla
         messages=sum(topic.count for topic in records) + sum(topic.count for _, topic in images.values()),
         span_ns=(reader.end_ns or 0) - (reader.start_ns or 0),
     )
+
+
+def sensor_topics(reader: BagReader, namespace: str) -> list[Topic]:
+    """Topics that a live graph computes everything from, with the QoS that its nodes ask for."""
+    types = [conversions.MESSAGE_TYPES[kind] for kind in INPUT_RECORDS]
+    return [Topic(topic.name, topic.type, qos.STREAM) for topic in reader.topics_of(*types, namespace=namespace) if topic.count]
+
+
+def listened_topics(reader: BagReader, namespace: str) -> list[Topic]:
+    """Topics that are worth sending only to those who ask: images and what belongs to them."""
+    types = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo")
+    return [Topic(topic.name, topic.type, qos.SENSOR) for topic in reader.topics_of(*types, namespace=namespace) if topic.count]
 
 
 def replay_records(

@@ -17,7 +17,7 @@ from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_bags.replay import plan_replay, replay_records
 from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.progress import progress
-from aisle_checkout.receipt_files import write_receipt
+from aisle_checkout.receipt_files import read_receipt, receipt_path, write_receipt
 from aisle_contract.records import NANOSECONDS, Receipt, ReceiptStatus
 from aisle_perception.detector import CameraDetectors, DetectorError
 from aisle_store.store_files import StoreError, load_store
@@ -32,10 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the store (default: the one that travels in the bag)")
     parser.add_argument("--detector", metavar="KIND:PATH", help="find persons in the bag's images: openvino:PATH, onnx:PATH or motion")
     parser.add_argument("--namespace", metavar="NAME", help="of the store's topics, where the bag holds several stores")
+    parser.add_argument("--live", action="store_true", help="start the store's graph and play the bag into it, with /clock")
+    parser.add_argument("--rate", type=_rate, default=1.0, metavar="X", help="with --live: times the recorded speed (default: 1)")
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.live:
+        # Imported here: offline replay does without the graph.
+        from aisle_bringup.live_replay import replay_live
+
+        code = replay_live(args)
+        _print_receipts([read_receipt(file) for file in sorted(args.receipts.glob("*.json"))], args.receipts)
+        return code
     try:
         result = _replayed(args)
         for receipt in result.receipts:
@@ -79,12 +88,16 @@ def _report(result: OfflineResult, folder: Path) -> None:
         print(f"{alert.level.name.lower()}: {alert.source}: {alert.text}", file=sys.stderr)
     for cart in result.still_inside:
         print(f"visit {cart.session}: still inside when the recording ends, not billed", file=sys.stderr)
+    _print_receipts(result.receipts, folder)
+
+
+def _print_receipts(receipts: list[Receipt], folder: Path) -> None:
     console = Console()
-    for receipt in result.receipts:
+    for receipt in receipts:
         console.print(_table(receipt))
-    own = {receipt.session for receipt in result.receipts}
-    others = [file for file in folder.glob("*.json") if file.stem not in own] if folder.is_dir() else []
-    print(f"{len(result.receipts)} receipts in {folder}" + (f", which held {len(others)} others before" if others else ""))
+    written = {receipt_path(receipt, folder) for receipt in receipts}
+    others = sum(file not in written for file in folder.glob("*.json")) if folder.is_dir() else 0
+    print(f"receipts in {folder}: {len(receipts)}" + (f" (and {others} that were there before)" if others else ""))
 
 
 def _table(receipt: Receipt) -> Table:
@@ -96,3 +109,13 @@ def _table(receipt: Receipt) -> Table:
     for line in receipt.lines:
         table.add_row(line.name, str(line.quantity), line.total, f"{line.probability:.3f}")
     return table
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.01 <= rate <= 100:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected 0.01 .. 100")
+    return rate

@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    parser.add_argument(
+        "--bags", type=Path, metavar="DIR", help="also write the re-enacted sensor records as bags, one per session and seed"
+    )
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per processor)")
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
 
@@ -43,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
         store, sessions = load_store(args.store), _chosen(load_sessions(args.sessions), args)
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
         with progress("re-enacting", len(sessions) * args.seeds) as advance:
-            task = ScoreTask(store, settings, args.profile)
+            task = ScoreTask(store, settings, args.profile, args.bags)
             scores = score_sessions(task, sessions, range(args.seeds), args.jobs, scored=lambda score: advance(1, note=score.session))
-    except (StoreError, SessionFileError, ValueError) as error:
+    except (StoreError, SessionFileError, ValueError, FileExistsError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror or error}") from None
@@ -71,10 +75,10 @@ def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[L
 def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
     console = Console()
     title = f"re-enacted: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE)
     table.add_column("session", no_wrap=True)
-    for heading in ("items", "precision", "recall", "F1", "receipts\nright", "for\nreview", "over", "under"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("items", "precision", "recall", "F1", "receipts", "review", "over/under"):
+        table.add_column(heading, justify="right", min_width=len(heading))
     for session, group in groupby(scores, key=lambda score: score.session):
         table.add_row(session, *_cells(list(group)))
     table.add_section()
@@ -83,7 +87,7 @@ def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: St
     wrong = [line for score in scores for line in score.wrong_lines]
     if not wrong:
         return
-    lines = Table("session", "seed", "shopper", "product", title="re-enacted: lines that differ from the labels")
+    lines = Table("session", "seed", "shopper", "product", title="re-enacted: lines that differ from the labels", box=box.SIMPLE)
     lines.add_column("expected", justify="right")
     lines.add_column("charged", justify="right")
     for line in wrong:
@@ -100,8 +104,8 @@ def _cells(scores: list[SessionScore]) -> list[str]:
     receipts = sum(score.receipts for score in scores)
     right = sum(score.right_receipts for score in scores)
     shares = [f"{figures[name]:.3f}" for name in ("precision", "recall", "f1")]
-    counts = [str(figures[name]) for name in ("overcharged_lines", "undercharged_lines")]
-    return [str(items), *shares, f"{right} of {receipts}", f"{figures['review_share']:.0%}", *counts]
+    counts = f"{figures['overcharged_lines']}/{figures['undercharged_lines']}"
+    return [str(items), *shares, f"{right}/{receipts}", f"{figures['review_share']:.0%}", counts]
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
