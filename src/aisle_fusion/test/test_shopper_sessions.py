@@ -1,0 +1,147 @@
+"""Visits from hand-made tracks and gate events."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fusion_scene import Walker, at, enters_and_leaves, gate_heartbeats, in_order, small_store, tracks_of
+
+from aisle_contract.records import Alert, GateEvent, Track, Tracks
+from aisle_fusion.gate_crossing import path_crosses, segment_distance
+from aisle_fusion.shopper_sessions import SessionConfig, ShopperSessions, Visit
+from aisle_fusion.track_history import TrackHistory
+
+
+class Shop:
+    """Runs records through ``ShopperSessions`` and keeps every visit that was ever opened."""
+
+    def __init__(self, *records) -> None:
+        self.sessions = ShopperSessions(small_store(), SessionConfig(), TrackHistory(int(90e9)))
+        self.visits: dict[str, Visit] = {}
+        self.alerts: list[Alert] = []
+        for record in in_order(*records):
+            if isinstance(record, GateEvent):
+                self.sessions.take_gate_event(record)
+            else:
+                self.sessions.take_tracks(record)
+            self.alerts += self.sessions.advance(record.stamp_ns)
+            self.visits.update(self.sessions.visits)
+
+    def seen(self) -> list[tuple[str, list[str], bool]]:
+        """(shopper, tracks, still inside) of each visit, oldest first."""
+        return [(visit.shopper, [span.track for span in visit.spans], visit.inside) for visit in self.visits.values()]
+
+
+def test_entry_names_the_track_at_the_gate_and_exit_ends_the_visit():
+    walker = enters_and_leaves("a", 1.0, 20.0, 0.5)
+    shop = Shop(tracks_of([walker], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a"], False)]
+    (visit,) = shop.visits.values()
+    assert visit.session == "20191101T120001-1"
+    assert visit.left_ns == pytest.approx(at(20.0), abs=3e8)
+    assert shop.alerts == []
+
+
+def test_track_that_is_confirmed_after_the_entry_is_matched():
+    walker = enters_and_leaves("a", 1.0, 20.0, 0.5)
+    late = [record for record in tracks_of([walker], 30) if record.stamp_ns > at(2.0)]
+    shop = Shop(late, gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a"], False)]
+
+
+def test_two_who_enter_close_together_are_told_apart_by_the_time_at_the_gate():
+    first, second = enters_and_leaves("a", 1.0, 20.0, 0.3), enters_and_leaves("b", 2.0, 23.0, 0.9)
+    gates = gate_heartbeats(30, (1.0, "in", "Ann"), (2.0, "in", "Bob"), (20.0, "out", ""), (23.0, "out", ""))
+    shop = Shop(tracks_of([first, second], 30), gates)
+    assert shop.seen() == [("Ann", ["a"], False), ("Bob", ["b"], False)]
+    assert [visit.left_ns for visit in shop.visits.values()] == pytest.approx([at(20.0), at(23.0)], abs=3e8)
+    assert shop.alerts == []
+
+
+def test_somebody_inside_at_the_start_is_an_anonymous_visit():
+    shop = Shop(tracks_of([Walker("a", (0, 0.5, -0.5), (10, 0.6, -0.5))], 10))
+    assert shop.seen() == [("", ["a"], True)]
+    assert not next(iter(shop.visits.values())).doubts
+
+
+def test_somebody_inside_without_entry_at_a_working_gate_is_doubted_and_reported():
+    shop = Shop(tracks_of([Walker("a", (5, 0.5, -0.5), (15, 0.6, -0.5))], 15), gate_heartbeats(15))
+    assert shop.seen() == [("", ["a"], True)]
+    assert next(iter(shop.visits.values())).doubts == ["no entry was seen for this shopper"]
+    assert [alert.code for alert in shop.alerts] == ["visit_without_entry"]
+
+
+def test_a_lost_track_is_taken_over_by_the_one_that_appears_nearby():
+    walker = enters_and_leaves("a", 1.0, 25.0, 0.5).vanish(10.0, 13.0, "c")
+    shop = Shop(tracks_of([walker], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (25.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a", "c"], False)]
+
+
+def test_the_nearer_of_two_lost_visits_is_taken_over():
+    ann = enters_and_leaves("a", 1.0, 27.0, 0.2).vanish(10.0, 12.0, "c")
+    bob = enters_and_leaves("b", 3.0, 30.0, 3.0).vanish(10.0, 12.5, "d")
+    gates = gate_heartbeats(36, (1.0, "in", "Ann"), (3.0, "in", "Bob"), (27.0, "out", ""), (30.0, "out", ""))
+    shop = Shop(tracks_of([ann, bob], 36), gates)
+    assert shop.seen() == [("Ann", ["a", "c"], False), ("Bob", ["b", "d"], False)]
+
+
+def test_a_ghost_makes_no_visit():
+    ghost = Walker("g", (5.0, 2.0, -1.0), (6.0, 2.1, -1.0))
+    shop = Shop(tracks_of([enters_and_leaves("a", 1.0, 20.0, 0.5), ghost], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a"], False)]
+
+
+def test_a_second_track_of_the_same_person_makes_no_visit():
+    double = Walker("d", (6.0, 0.6, -0.6), (12.0, 0.6, -0.6))
+    shop = Shop(tracks_of([enters_and_leaves("a", 1.0, 20.0, 0.5), double], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a"], False)]
+
+
+def test_exit_without_events_ends_the_visit_where_the_track_vanishes():
+    shop = Shop(tracks_of([Walker("a", (0, 0.5, -0.5), (8, 0.5, -0.5), (10, -0.4, -1.9))], 15))
+    assert shop.seen() == [("", ["a"], False)]
+
+
+def test_a_track_that_vanishes_inside_stays_a_visit_until_the_timeout():
+    walker = Walker("a", (0, 2.5, -0.5), (8, 2.5, -0.5))
+    assert Shop(tracks_of([walker], 30)).seen() == [("", ["a"], True)]
+    shop = Shop(tracks_of([walker], 75))
+    assert shop.seen() == [("", ["a"], False)]
+    assert next(iter(shop.visits.values())).doubts == ["the shopper was lost from view inside and never seen again"]
+
+
+def test_exit_of_nobody_known_is_reported():
+    shop = Shop(tracks_of([Walker("a", (0, 2.5, -0.3), (20, 2.5, -0.3))], 20), gate_heartbeats(20, (10.0, "out", "")))
+    assert [visit.inside for visit in shop.visits.values()] == [True]
+    assert "exit_without_visit" in [alert.code for alert in shop.alerts]
+
+
+def test_passing_the_exit_gate_inside_does_not_end_a_visit_when_another_leaves():
+    stays = Walker("b", (0, 0.2, -1.2), (20, 0.2, -1.2))
+    leaves = enters_and_leaves("a", 1.0, 10.0, 0.5)
+    shop = Shop(tracks_of([stays, leaves], 20), gate_heartbeats(20, (1.0, "in", "Ann"), (10.0, "out", "")))
+    assert {visit.shopper: visit.inside for visit in shop.visits.values()} == {"": True, "Ann": False}
+
+
+def test_visits_that_begin_in_one_second_are_numbered():
+    walkers = [Walker("a", (0, 0.2, -0.5), (5, 0.2, -0.5)), Walker("b", (0, 2.2, -0.5), (5, 2.2, -0.5))]
+    assert list(Shop(tracks_of(walkers, 5)).visits) == ["20191101T120000-1", "20191101T120000-2"]
+
+
+def test_paths_and_doors():
+    door = np.array([[0.0, 0.0], [1.0, 0.0]])
+    assert path_crosses(np.array([[0.5, 1.0], [0.5, -1.0]]), door)
+    assert not path_crosses(np.array([[1.5, 1.0], [1.5, -1.0]]), door)
+    assert not path_crosses(np.array([[0.5, 1.0]]), door)
+    assert segment_distance(np.array([[0.5, 2.0], [3.0, 0.0]]), door) == pytest.approx([2.0, 2.0])
+
+
+def test_history_forgets_but_keeps_the_newest_sample():
+    history = TrackHistory(int(5e9))
+    for k in range(300):
+        track = Track("a", np.zeros(2), np.zeros(2), np.eye(4), 1.0, 0.0)
+        history.add(Tracks(at(k / 10), (track,)))
+    assert len(history) < 80
+    history.add(Tracks(at(60.0), ()))
+    history.add(Tracks(at(60.1), ()))
+    assert history.get("a") is None
