@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def build_graph(store: Store, options: GraphOptions) -> list[NodeSpec]:
     nodes = [*_decisions(options), *_observers(options), *_sources(store, options)]
     if options.parameters is not None:
         _check_parameter_file(options.parameters, nodes)
-    return nodes
+    return [_patient(node, options) for node in nodes] if options.speed > 1 else nodes
 
 
 def process_groups(nodes: Sequence[NodeSpec], composition: str) -> dict[str, list[NodeSpec]]:
@@ -201,6 +201,22 @@ def _decisions(options: GraphOptions) -> Iterator[NodeSpec]:
     yield _node(options, "aisle_fusion", "cart_fusion_node", "cart_fusion", "fusion", store=store)
     yield _node(options, "aisle_perception", "tracker_node", "tracker", "fusion", store=store)
     yield _node(options, "aisle_fusion", "shelf_monitor_node", "shelf_monitor", "shelves", store=store)
+
+
+def _patient(node: NodeSpec, options: GraphOptions) -> NodeSpec:
+    """At a multiple of real time a process that gets no processor for a moment falls behind by so much more event time: the cores wait
+    for one another correspondingly longer. Where nothing comes late, that changes no decision.
+    """
+    # Imported here because it imports all cores: the graph itself is data.
+    from aisle_bags.core_settings import CoreSettings, load_settings
+
+    settings = load_settings(options.parameters) if options.parameters is not None else CoreSettings()
+    core = getattr(settings, node.name, None)
+    lateness = next((f for f in fields(core) if f.name == "max_lateness_s"), None) if core is not None else None
+    if lateness is None:
+        return node
+    patience_s = min(core.max_lateness_s * options.speed, lateness.metadata["maximum"])
+    return replace(node, parameters={**node.parameters, lateness.name: float(patience_s)})
 
 
 def _observers(options: GraphOptions) -> Iterator[NodeSpec]:

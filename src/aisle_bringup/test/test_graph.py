@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aisle_bags.core_settings import load_settings
 from aisle_bringup.commands.graph import as_documents, as_dot
 from aisle_bringup.container import command, node_class
 from aisle_bringup.graph import GraphError, GraphOptions, build_graph, process_groups
@@ -53,6 +54,16 @@ def test_options_reach_the_nodes(store):
     assert simulated.parameters["profile"] == "harsh"
     assert all(node.parameters["use_sim_time"] is True and node.namespace == "/shop" for node in nodes.values())
     assert all(Path(node.parameters["store"]).is_absolute() for node in nodes.values())
+
+
+def test_cores_wait_longer_for_one_another_when_time_runs_faster(store):
+    parameters = ROOT / "config" / "graph.yaml"
+    settings = load_settings(parameters)
+    hurried = {node.name: node.parameters for node in graph(store, speed=4.0, parameters=parameters)}
+    assert hurried["cart_fusion"]["max_lateness_s"] == 4 * settings.cart_fusion.max_lateness_s
+    assert hurried["tracker"]["max_lateness_s"] == 4 * settings.tracker.max_lateness_s
+    assert "max_lateness_s" not in hurried["checkout"]
+    assert all("max_lateness_s" not in node.parameters for node in graph(store, parameters=parameters))
 
 
 def test_ros_arguments_keep_the_types_of_parameters(store, tmp_path):

@@ -21,13 +21,13 @@ from aisle_bringup.graph import PROFILES, SESSIONS_FILE, GraphOptions
 from aisle_bringup.graph_arguments import store_and_graph
 from aisle_bringup.processes import Processes
 from aisle_contract.stop_request import StopRequest
-from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
+from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions, select_sessions
 
 SUMMARY = "Watch re-enacted shopping sessions go through the live graph"
 EXAMPLE = "./aisle demo --speed 2"
 
-#: A domain of its own, so that the demo neither disturbs nor hears another graph.
-DEMO_DOMAIN = "77"
+#: ROS domains that a demo takes one of: it must neither disturb nor hear another graph, nor another demo.
+DEMO_DOMAINS = range(70, 100)
 #: The picture is drawn this often.
 FRAME_S = 0.15
 #: The graph is given up when it has said nothing for so long.
@@ -46,10 +46,11 @@ class Outcome:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, help="folder of the store (default: config/stores/nanostore-2019-11)")
     parser.add_argument("--sessions", type=Path, help=f"labelled sessions (default: the store's {SESSIONS_FILE})")
-    parser.add_argument("--session-ids", metavar="ID,ID", help="which of them (default: all of the file)")
+    parser.add_argument("--session-ids", metavar="ID,ID", default="", help="which of them (default: all of the file)")
     parser.add_argument("--speed", type=float, help="times real time (default: 1; with --headless 3)")
     parser.add_argument("--profile", choices=PROFILES, default="nominal", help="how good the simulated sensors are (default: nominal)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated sensors (default: 0)")
+    parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID of the demo's graph (default: one of its own)")
     parser.add_argument("--headless", action="store_true", help="plain lines instead of a picture, for continuous integration")
 
 
@@ -71,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         parameters=root / "config" / "graph.yaml",
     )
     store, nodes = store_and_graph(options)
-    os.environ.setdefault("ROS_DOMAIN_ID", DEMO_DOMAIN)
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ["ROS_DOMAIN_ID"] = str(DEMO_DOMAINS[os.getpid() % len(DEMO_DOMAINS)] if args.domain is None else args.domain)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     state = DemoState(store, sessions, args.seed)
     console = Console(highlight=False, soft_wrap=args.headless)
     picture = not args.headless and console.is_terminal
@@ -95,19 +96,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if outcome.problem else 0
 
 
-def _chosen_sessions(path: Path, ids: str | None) -> list[LabelledSession]:
+def _chosen_sessions(path: Path, ids: str) -> list[LabelledSession]:
     try:
-        sessions = load_sessions(path)
+        return select_sessions(load_sessions(path), ids, path)
     except (SessionFileError, OSError) as error:
         raise CommandError(str(error)) from error
-    if ids is None:
-        return sessions
-    known = {session.session: session for session in sessions}
-    wanted = [name.strip() for name in ids.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise CommandError(f"{path}: no session '{name}', expected one of {', '.join(known)}")
-    return [known[name] for name in wanted]
 
 
 def _headline(sessions: int, processes: int, speed: float) -> str:
