@@ -58,7 +58,7 @@ def _credential_token(text: str) -> str:
 
 class QrGate:
     """Frames in, gate events out. Stamps of its events increase strictly; while it gets frames or ticks it is never silent for longer
-    than the heartbeat. Codes are read only where people enter.
+    than the heartbeat and the time between two of these. Codes are read only where people enter.
     """
 
     def __init__(self, gate: Gate, accounts: Mapping[str, str], config: QrGateConfig) -> None:

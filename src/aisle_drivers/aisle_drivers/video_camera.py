@@ -31,6 +31,8 @@ RATE_TOLERANCE = 0.1
 ASPECT_TOLERANCE = 0.01
 #: A live source that gave no frame for so long is reported.
 SILENCE_S = 2.0
+#: How often a node looks for new frames. rclpy's events executor has no guard conditions by which the reading thread could wake it.
+FRAME_POLL_PERIOD_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,24 @@ class VideoCamera:
         self._limit = RateLimit(self.config.rate_hz)
         self._last_stamp_ns = -1
         self._last_frame_at: float | None = None
+        self._file: Capture | None = None
         self._problem = "not started"
         self._shortfall = ""
         self._thread: threading.Thread | None = None
         self._ended = False
 
+    def open(self) -> None:
+        """Opens a file, so that its errors come now. Raises VideoSourceError for one that is missing or cannot be decoded. A live source
+        may come later and is opened by the reading thread.
+        """
+        if not self.live:
+            self._file = self._open_file()
+
     def start(self) -> None:
-        """Begins to capture. Raises VideoSourceError for a file that is missing or cannot be decoded; a live source may come later."""
-        capture = None if self.live else self._open_file()
+        """Begins to capture, after ``open``."""
+        target = self._capture_live if self.live else self._play_file
         self._problem = "connecting" if self.live else ""
-        self._thread = threading.Thread(target=self._capture_live if self.live else self._play_file, args=(capture,), daemon=True)
+        self._thread = threading.Thread(target=target, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -188,7 +198,8 @@ class VideoCamera:
             raise VideoSourceError(f"{self.name}: {path}: cannot be decoded, expected a video file that OpenCV reads")
         return capture
 
-    def _play_file(self, capture: Capture) -> None:
+    def _play_file(self) -> None:
+        capture = self._file
         period_ns = NANOSECONDS / capture.get(cv2.CAP_PROP_FPS)
         expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         start_ns = self.config.start_stamp_ns or self.now_ns()
@@ -206,7 +217,7 @@ class VideoCamera:
             self._shortfall = f"file ended after {index} of {expected} frames"
         self._ended = True
 
-    def _capture_live(self, _: None) -> None:
+    def _capture_live(self) -> None:
         backoff = Backoff(self.config.first_retry_s, self.config.longest_retry_s)
         while not self._stop.is_set():
             capture = self.opener(self.config.source)

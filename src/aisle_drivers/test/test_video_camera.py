@@ -40,6 +40,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def play(camera: VideoCamera) -> list[Frame]:
+    camera.open()
     camera.start()
     frames = []
     while not camera.ended:
@@ -64,6 +65,7 @@ def test_a_file_gives_every_frame_with_its_stamp(video):
 
 def test_a_slow_reader_of_a_file_misses_nothing(video):
     camera = file_camera(video)
+    camera.open()
     camera.start()
     time.sleep(0.3)
     frames = []
@@ -125,14 +127,14 @@ def test_frames_of_another_shape_are_refused_and_reported(video):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(VideoSourceError, match=r"camera 1: .*nothing\.mp4: missing, expected a video file"):
-        file_camera(tmp_path / "nothing.mp4").start()
+        file_camera(tmp_path / "nothing.mp4").open()
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video\n" * 100])
 def test_a_file_that_is_no_video_is_named(tmp_path, content):
     (tmp_path / "text.mp4").write_bytes(content)
     with pytest.raises(VideoSourceError, match=r"text\.mp4: cannot be decoded, expected a video file"):
-        file_camera(tmp_path / "text.mp4").start()
+        file_camera(tmp_path / "text.mp4").open()
 
 
 def test_a_cut_file_gives_what_it_has_and_is_reported(tmp_path, video):
