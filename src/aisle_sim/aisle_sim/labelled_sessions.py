@@ -78,6 +78,21 @@ def load_sessions(path: str | Path) -> list[LabelledSession]:
     return sessions
 
 
+def select_sessions(sessions: list[LabelledSession], names: str, where: str) -> list[LabelledSession]:
+    """The sessions that ``names`` lists, separated by commas and in that order; all for an empty text or "all".
+
+    Raises SessionFileError naming ``where`` and a session that is not in it.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted or wanted == ["all"]:
+        return sessions
+    by_name = {session.session: session for session in sessions}
+    for name in wanted:
+        if name not in by_name:
+            raise SessionFileError(f"{where}: has no session '{name}', expected one of {', '.join(by_name)}")
+    return [by_name[name] for name in wanted]
+
+
 def net_items(events: Iterable[tuple[str, str, Iterable[str | None]]]) -> dict[str, dict[str, int]]:
     """Net items per person of (person, action, products): a count below zero counts as zero, zero is left out."""
     counts: dict[str, dict[str, int]] = {}
