@@ -37,8 +37,6 @@ class DetectorNode(CoreNode):
         self._frames: NewestFrames[Image] = NewestFrames(cameras)
         self._received = self._detected = 0
         self._last_cost_s = 0.0
-        # Runs after the image callbacks that are already queued, so that only the newest image of each camera is looked at.
-        self._work = self.create_guard_condition(self._detect_next)
         self.advertise(*(topics.detections(camera) for camera in cameras))
         for camera in cameras:
             topic = topics.image(camera)
@@ -59,14 +57,13 @@ class DetectorNode(CoreNode):
     def _put(self, camera: str, message: Image) -> None:
         self._received += 1
         self._frames.put(camera, message)
-        self._work.trigger()
+        # A task runs after the image callbacks that are already queued, so that only the newest image of each camera is looked at.
+        self.executor.create_task(self._detect_next)
 
     def _detect_next(self) -> None:
         if not self._frames:
             return
         camera, message = self._frames.take()
-        if self._frames:
-            self._work.trigger()
         start = time.perf_counter()
         try:
             image = bgr_image(message)
