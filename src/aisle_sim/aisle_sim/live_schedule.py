@@ -59,9 +59,8 @@ class LiveSchedule:
             self._position_ns += round(passed_s * self._speed * NANOSECONDS)
         records: list[SensorRecord] = []
         while len(records) < limit:
-            if self._playing is None or self._sent == len(self._playing.records):
-                if not self._begin_next():
-                    break
+            if (self._playing is None or self._sent == len(self._playing.records)) and not self._begin_next():
+                break
             record = self._playing.records[self._sent]
             if record.stamp_ns > self._position_ns:
                 break

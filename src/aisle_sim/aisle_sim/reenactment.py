@@ -389,7 +389,10 @@ class _Planner:
         stature = float(np.clip(self.rng.normal(1.72, 0.09), 1.50, 1.98))
         reaches = [replace(reach, time_s=reach.time_s + lead_in) for reach in self.reaches[person]]
         facings = self._looking_times(itinerary, path, reaches)
-        return ShopperMotion(person, stature, itinerary.first * STEP_S, path, reaches, facings)
+        # Nobody waits outside: he appears when he sets off and is gone when he gets there.
+        away = [np.flatnonzero(np.linalg.norm(path - end, axis=1) > 0.02) for end in (path[0], path[-1])]
+        start, end = max(int(away[0][0]) - 1, 0), min(int(away[1][-1]) + 2, len(path))
+        return ShopperMotion(person, stature, (itinerary.first + start) * STEP_S, path[start:end], reaches, facings)
 
     def _looking_times(self, itinerary: Itinerary, path: np.ndarray, reaches: Sequence[Reach]) -> list[tuple[float, float, float]]:
         """(start, end, heading) of facing a shelf: from when he has come close to the standing place until the hand is back."""

@@ -43,7 +43,9 @@ class SimulatedSensorsNode(CoreNode):
         self._config = config = self.declare(SimulatedSensorsConfig)
         store = load_store(self.store_folder())
         if not config.sessions:
-            raise ValueError(f"node '{self.get_fully_qualified_name()}': parameter 'sessions' is not set, expected a file of labelled sessions")
+            raise ValueError(
+                f"node '{self.get_fully_qualified_name()}': parameter 'sessions' is not set, expected a file of labelled sessions"
+            )
         sessions = select_sessions(load_sessions(config.sessions), config.session_ids, config.sessions)
         profile = find_profile(config.profile)
         self._sensor_topics = [
