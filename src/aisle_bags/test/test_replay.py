@@ -1,0 +1,130 @@
+"""What of a bag is replayed, and images that pass through a detector."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aisle_bags.bag_reader import BagError, BagReader
+from aisle_bags.bag_writer import BagWriter, absolute
+from aisle_bags.replay import plan_replay, replay_records
+from aisle_contract import topics
+from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, Tracks
+
+pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
+
+STEP = 100_000_000
+START = 1_700_000_000_000_000_000
+
+
+class BrightSpot:
+    """Takes the brightest pixel of an image for a person."""
+
+    def detect(self, camera: str, stamp_ns: int, image: np.ndarray) -> PersonDetections:
+        y, x = np.unravel_index(image[:, :, 0].argmax(), image.shape[:2])
+        box = np.array([[x, y, x, y]], np.float32)
+        return PersonDetections(stamp_ns, camera, image.shape[1], image.shape[0], box, np.ones(1, np.float32))
+
+
+def picture(column: int) -> np.ndarray:
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[8, column] = 255
+    return image
+
+
+def write_image(writer: BagWriter, camera: str, number: int, raw: bool) -> None:
+    from sensor_msgs.msg import CompressedImage
+
+    from aisle_contract.conversions import header_message
+    from aisle_contract.images import to_message
+
+    header = header_message(START + number * STEP, "camera")
+    if raw:
+        writer.write_message(absolute(topics.image(camera), "/"), to_message(picture(number), "bgr8", header), START + number * STEP)
+        return
+    data = array("B", cv2.imencode(".png", picture(number))[1].tobytes())
+    message = CompressedImage(header=header, format="png", data=data)
+    writer.write_message(absolute(topics.compressed_image(camera), "/"), message, START + number * STEP)
+
+
+def seen(camera: str, number: int) -> PersonDetections:
+    return PersonDetections(START + number * STEP, camera, 32, 16, np.full((1, 4), 31, np.float32), np.ones(1, np.float32))
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """Camera 1 has images in both forms and detections, camera 2 compressed images, camera 3 only detections."""
+    with BagWriter(tmp_path / "bag") as writer:
+        for number in range(4):
+            stamp = START + number * STEP
+            writer.write_record(GateEvent(stamp, "door", GateEventKind.STATUS))
+            writer.write_record(Tracks(stamp, ()))
+            for camera in ("1", "3"):
+                writer.write_record(seen(camera, number))
+            write_image(writer, "1", number, raw=True)
+            write_image(writer, "1", number + 10, raw=False)
+            write_image(writer, "2", number, raw=False)
+    return tmp_path / "bag"
+
+
+def columns(records: list, camera: str) -> list[int]:
+    return [int(r.boxes[0, 0]) for r in records if isinstance(r, PersonDetections) and r.camera == camera]
+
+
+def test_recorded_detections_are_taken_without_a_detector(bag: Path) -> None:
+    with BagReader(bag) as reader:
+        plan = plan_replay(reader, "/", with_detector=False)
+        records = replay_records(reader, plan)
+    assert len(records) == plan.messages == 12
+    assert columns(records, "1") == columns(records, "3") == [31] * 4
+    assert not any(isinstance(record, Tracks) for record in records)
+
+
+def test_a_detector_takes_the_place_of_recorded_detections(bag: Path) -> None:
+    read = []
+    with BagReader(bag) as reader:
+        plan = plan_replay(reader, "/", with_detector=True)
+        records = replay_records(reader, plan, BrightSpot(), read.append)
+    assert columns(records, "1") == [0, 1, 2, 3]  # The uncompressed ones.
+    assert columns(records, "2") == [0, 1, 2, 3]
+    assert columns(records, "3") == [31] * 4
+    assert len(read) == plan.messages == 16
+
+
+def test_images_without_a_detector_are_refused(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        write_image(writer, "1", 0, raw=False)
+        writer.write_record(GateEvent(START, "door", GateEventKind.STATUS))
+    with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match=r"images of 1 cameras but no detections: .* --detector"):
+        plan_replay(reader, "/", with_detector=False)
+
+
+def test_a_detector_without_images_is_refused(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_record(GateEvent(START, "door", GateEventKind.STATUS))
+    with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match="holds no images"):
+        plan_replay(reader, "/", with_detector=True)
+
+
+def test_a_bag_of_something_else_is_refused(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_record(Tracks(START, ()))
+    with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match="no weights, gate events or detections"):
+        plan_replay(reader, reader.namespace(), with_detector=False)
+
+
+def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:
+    from sensor_msgs.msg import CompressedImage
+
+    with BagWriter(tmp_path / "bag") as writer:
+        broken = CompressedImage(format="jpeg", data=array("B", b"abc"))
+        writer.write_message(absolute(topics.compressed_image("1"), "/"), broken, START)
+        writer.write_record(GateEvent(START, "door", GateEventKind.STATUS))
+    with BagReader(tmp_path / "bag") as reader:
+        plan = plan_replay(reader, "/", with_detector=True)
+        with pytest.raises(BagError, match=r"camera_1/image_raw/compressed' at 17.* no image"):
+            replay_records(reader, plan, BrightSpot())
