@@ -19,6 +19,8 @@ _PLAUSIBLE = ((0.9, 2.1, 0.6), (0.0, 2.2, 0.9), (0.0, 2.2, 0.9))
 #: Prior given the body alone: height, deviation in height, horizontal deviation, m.
 _PRIOR = ((1.57, 0.25, 0.2), (1.1, 0.35, 0.3), (1.1, 0.35, 0.3))
 
+#: Time constant with which an unseen point comes to rest: hands slow down where they vanish into a shelf.
+_REST_S = 0.1
 #: As in ``floor_projection``: deviations grow as confidence falls below the first value, at most by the second as factor.
 _CONFIDENT, _GREATEST_DOUBT = 0.7, 3.0
 
@@ -29,8 +31,8 @@ class BodyPointConfig:
 
     keypoint_threshold: float = parameter(0.3, "Keypoints below this confidence count as not seen", 0.01, 1.0)
     keypoint_deviation_px: float = parameter(4.0, "Standard deviation of a confident keypoint, px", 0.5, 50.0)
-    point_deviation: float = parameter(0.02, "How far the cameras' idea of the same point of the body differs, m", 0.0, 0.2)
-    point_acceleration_density: float = parameter(6.0, "Spectral density of a wrist's acceleration, m^2/s^3", 0.01, 1000.0)
+    point_deviation: float = parameter(0.05, "How far the cameras' idea of the same point of the body differs, m", 0.0, 0.2)
+    point_acceleration_density: float = parameter(10.0, "Spectral density of a wrist's acceleration, m^2/s^3", 0.01, 1000.0)
     point_memory_s: float = parameter(0.3, "A point not seen for longer is unknown, s", 0.0, 5.0)
     point_gate: float = parameter(16.0, "Squared Mahalanobis distance beyond which a new place of a point is doubted", 1.0, 100.0)
 
@@ -93,28 +95,32 @@ class BodyPointFilter:
     def __init__(self, config: BodyPointConfig) -> None:
         self._config = config
 
-    def predict(self, states: list[PointState], dt_s: float) -> None:
-        """Moves the points ``dt_s`` seconds ahead."""
+    def predict(self, states: list[PointState], dt_s: float, from_ns: int) -> None:
+        """Moves the points ``dt_s`` seconds ahead of the slot at ``from_ns``. What was not seen there is thought to come to rest."""
         if not states or dt_s <= 0.0:
             return
+        means = np.concatenate([s.means for s in states])
+        unseen = np.concatenate([s.seen_ns for s in states]) < from_ns
+        means[unseen, 3:] *= np.exp(-dt_s / _REST_S)
         transition, noise = kalman.constant_velocity(dt_s, 3, self._config.point_acceleration_density)
-        means, covariances = kalman.predict(
-            np.concatenate([s.means for s in states]), np.concatenate([s.covariances for s in states]), transition, noise
-        )
-        self._store(states, means, covariances)
+        self._store(states, *kalman.predict(means, np.concatenate([s.covariances for s in states]), transition, noise))
 
     def update(self, states: list[PointState], bodies: np.ndarray, rays: Rays, stamp_ns: int) -> None:
         """Corrects the points with this slot's rays. ``bodies`` [N, 2]: where the persons stand."""
         if not states:
             return
-        measured, spread, usable = self._triangulated(bodies, rays)
+        measured, spread, usable, crossed = self._triangulated(bodies, rays)
         means = np.concatenate([s.means for s in states])
         covariances = np.concatenate([s.covariances for s in states])
         seen_ns = np.concatenate([s.seen_ns for s in states])
         fresh = (seen_ns >= 0) & (stamp_ns - seen_ns <= self._config.point_memory_s * NANOSECONDS)
         distance = kalman.squared_mahalanobis(measured - means[:, :3], covariances[:, :3, :3] + spread)
         begun = usable & ~fresh
-        followed = usable & fresh & (distance <= self._config.point_gate)
+        # A hand may turn faster than the model expects: what several cameras agree on is believed, a single ray is not.
+        sudden = distance > self._config.point_gate
+        doubt = np.where(sudden & crossed, distance / self._config.point_gate, 1.0)
+        covariances = covariances * doubt[:, None, None]
+        followed = usable & fresh & (crossed | ~sudden)
         if followed.any():
             observation = np.hstack([np.eye(3), np.zeros((3, 3))])
             means[followed], covariances[followed] = kalman.update(
@@ -126,12 +132,13 @@ class BodyPointFilter:
             covariances[begun, :3, :3] = spread[begun]
             covariances[begun, 3:, 3:] = np.eye(3)
         seen_ns[begun | followed] = stamp_ns
+        seen_ns[~_plausible(means[:, :3], bodies)] = -1
         self._store(states, means, covariances)
         for number, state in enumerate(states):
             state.seen_ns = seen_ns[3 * number : 3 * number + 3]
 
-    def _triangulated(self, bodies: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions [3N, 3], covariances [3N, 3, 3] and whether there is a plausible one [3N]."""
+    def _triangulated(self, bodies: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Positions [3N, 3], covariances [3N, 3, 3], whether there is a plausible one and whether several rays made it, bool [3N]."""
         count = len(bodies)
         middle = np.repeat(bodies, len(POINTS), axis=0)
         prior = np.tile(np.array(_PRIOR), (count, 1))
@@ -148,15 +155,17 @@ class BodyPointFilter:
             covariance,
             self._config.point_deviation,
         )
-        limits = np.tile(np.array(_PLAUSIBLE), (count, 1))
-        plausible = (
-            (points[:, 2] >= limits[:, 0])
-            & (points[:, 2] <= limits[:, 1])
-            & (np.linalg.norm(points[:, :2] - middle, axis=1) <= limits[:, 2])
-        )
-        return points, spread, plausible & (weights.sum(axis=1) > 0)
+        rays_used = np.count_nonzero(weights, axis=1)
+        return points, spread, _plausible(points, bodies) & (rays_used > 0), rays_used > 1
 
     @staticmethod
     def _store(states: list[PointState], means: np.ndarray, covariances: np.ndarray) -> None:
         for number, state in enumerate(states):
             state.means, state.covariances = means[3 * number : 3 * number + 3], covariances[3 * number : 3 * number + 3]
+
+
+def _plausible(points: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """bool [3N]: whether ``points`` [3N, 3] can be the heads and wrists of ``bodies`` [N, 2]."""
+    lowest, highest, farthest = np.tile(np.array(_PLAUSIBLE), (len(bodies), 1)).T
+    away = np.linalg.norm(points[:, :2] - np.repeat(bodies, len(POINTS), axis=0), axis=1)
+    return (points[:, 2] >= lowest) & (points[:, 2] <= highest) & (away <= farthest)

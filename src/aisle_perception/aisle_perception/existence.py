@@ -22,7 +22,7 @@ class ExistenceConfig:
     hit_gain: float = parameter(0.8, "Log-odds that one camera's detection adds", 0.0, 5.0)
     miss_share: float = parameter(0.15, "Share of log(1 - p) that a camera's silence about a person in its view adds", 0.0, 1.0)
     greatest_slot_gain: float = parameter(1.5, "Most log-odds gained in one slot", 0.1, 10.0)
-    greatest_slot_loss: float = parameter(0.4, "Most log-odds lost in one slot", 0.01, 10.0)
+    greatest_slot_loss: float = parameter(0.25, "Most log-odds lost in one slot", 0.01, 10.0)
     fading_per_s: float = parameter(0.4, "Log-odds lost per second by a person whom no camera finds, wherever he is", 0.0, 20.0)
     fading_at_gate_per_s: float = parameter(8.0, "The same within a gate's reach: he has most likely left", 0.0, 50.0)
     greatest_log_odds: float = parameter(6.0, "Upper bound of the log-odds", 1.0, 20.0)

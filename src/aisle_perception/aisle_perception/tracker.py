@@ -249,10 +249,11 @@ class PersonTracker:
     def _close_slot(self) -> Tracks:
         frames, self._slot = self._slot, []
         stamp_ns = frames[-1].stamp_ns
-        dt_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / NANOSECONDS
+        before_ns = stamp_ns if self._stamp_ns is None else self._stamp_ns
+        dt_s = (stamp_ns - before_ns) / NANOSECONDS
         self._stamp_ns = stamp_ns
         self._updater.predict(self._people, dt_s, stamp_ns)
-        self._point_filter.predict([p.points for p in self._people], dt_s)
+        self._point_filter.predict([p.points for p in self._people], dt_s, before_ns)
         detections = self._detections(frames, stamp_ns)
         owner = self._associate(detections)
         self._judge(frames, detections, owner, dt_s, stamp_ns)

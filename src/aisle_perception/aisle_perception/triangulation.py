@@ -1,17 +1,18 @@
 """Points of the body (head, wrists) in 3-D from the rays of several cameras.
 
 Weighted least squares of the distances to the rays (Hartley & Zisserman, Multiple View Geometry, 12.2, in its ray form), repeated with
-the weights of the true depths and Huber's weights: as distances to fixed rays are linear in the point, each round is a Gauss-Newton step
-on the angular errors. A prior (where a head or wrist can be, given the body) makes the answer honest when one camera alone sees the
-point: on the ray, uncertain along it.
+the weights of the true depths and Cauchy's robust weights: as distances to fixed rays are linear in the point, each round is a
+Gauss-Newton step on the angular errors. A prior (where a head or wrist can be, given the body) makes the answer honest when one camera
+alone sees the point: on the ray, uncertain along it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_ROUNDS = 3
-_HUBER = 2.0
+_ROUNDS = 5
+#: Scale of Cauchy's weights in standard deviations: a ray far off (a hand of somebody else, left taken for right) loses its say.
+_CAUCHY = 2.0
 
 
 def triangulate(
@@ -44,5 +45,9 @@ def triangulate(
         point = np.einsum("bij,bj->bi", covariance, vector)
         miss = np.einsum("bkij,bkj->bki", across, point[:, None, :] - origins)
         distance = np.linalg.norm(miss, axis=2) / np.sqrt(variance)
-        robust = weights * np.minimum(1.0, _HUBER / np.maximum(distance, _HUBER))
-    return point, covariance
+        robust = weights / (1.0 + (distance / _CAUCHY) ** 2)
+    # Rays that miss one another by more than their deviations say: the whole estimate is worse by that much.
+    count = np.count_nonzero(weights, axis=1)
+    spare = np.maximum(2 * count - 3, 1)
+    misfit = np.where(count > 1, (robust * distance**2).sum(axis=1) / spare, 1.0)
+    return point, covariance * np.maximum(misfit, 1.0)[:, None, None]
