@@ -72,6 +72,7 @@ class QrGate:
         self._entries = 0
         self._denials = 0
         self._stale_frames = 0
+        self._stale_reported = 0
 
     def see(self, stamp_ns: int, image: np.ndarray) -> StepResult:
         """Takes a frame, uint8 [height, width, 3] BGR. One that is older than the last event is counted and not looked at."""
@@ -94,7 +95,8 @@ class QrGate:
 
     def diagnostics(self) -> list[Diagnostic]:
         values = (("entries", str(self._entries)), ("denials", str(self._denials)), ("stale frames", str(self._stale_frames)))
-        level = DiagnosticLevel.WARN if self._stale_frames else DiagnosticLevel.OK
+        level = DiagnosticLevel.WARN if self._stale_frames > self._stale_reported else DiagnosticLevel.OK
+        self._stale_reported = self._stale_frames
         return [Diagnostic(f"gate {self._gate.gate}", level, f"{self._entries} entries, {self._denials} denials", values)]
 
     def _codes(self, image: np.ndarray) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,6 +127,7 @@ class SerialScale:
         self._decoder = LineDecoder()
         self._streams: dict[ShelfKey, _ShelfStream] = {}
         self._strangers: set[ShelfKey] = set()
+        self._reported: dict[str, int] = {}
 
     def feed(self, data: bytes, arrival_ns: int) -> StepResult:
         """Takes bytes that arrived at ``arrival_ns``; gives the batches that they complete."""
@@ -153,18 +154,20 @@ class SerialScale:
         return result
 
     def diagnostics(self) -> list[Diagnostic]:
+        """Warns of what went wrong since the last call; ``values`` count from the beginning."""
         lines = self._decoder.counts
-        bad = lines.garbled + lines.corrupt + lines.malformed
-        level = DiagnosticLevel.WARN if bad else DiagnosticLevel.OK
-        values = tuple((name, str(count)) for name, count in vars(lines).items())
-        states = [Diagnostic("lines", level, f"{bad} unreadable lines" if bad else "all lines readable", values)]
+        states = [self._state("lines", lines.garbled + lines.corrupt + lines.malformed, "unreadable lines", vars(lines))]
         for key in sorted(self._streams):
             counts = self._streams[key].counts
-            trouble = counts.lost + counts.misfit + counts.restarts
-            message = f"{counts.lost} samples lost, {counts.restarts} restarts" if trouble else "no samples lost"
-            values = tuple((name, str(count)) for name, count in vars(counts).items())
-            states.append(Diagnostic(f"shelf {'/'.join(key)}", DiagnosticLevel.WARN if trouble else DiagnosticLevel.OK, message, values))
+            bad = counts.lost + counts.misfit + counts.unannounced + counts.restarts
+            states.append(self._state(f"shelf {'/'.join(key)}", bad, "samples lost or not understood, or restarts", vars(counts)))
         return states
+
+    def _state(self, name: str, bad: int, what: str, counts: Mapping[str, int]) -> Diagnostic:
+        new = bad - self._reported.get(name, 0)
+        self._reported[name] = bad
+        level = DiagnosticLevel.WARN if new else DiagnosticLevel.OK
+        return Diagnostic(name, level, f"{new} {what}" if new else "in order", tuple((key, str(count)) for key, count in counts.items()))
 
     def _new_clock(self) -> DeviceClock:
         return DeviceClock(self._config.clock_drift_ppm, self._config.clock_slew)

@@ -37,7 +37,7 @@ FRAME_POLL_PERIOD_S = 0.01
 
 @dataclass(frozen=True)
 class VideoCameraConfig:
-    source: str = parameter("", "Device index (0), stream (rtsp://..., http://...) or video file")
+    source: str = parameter("", "Device (0, /dev/video0), stream (rtsp://..., http://...) or video file")
     rate_hz: float = parameter(0.0, "Highest rate of frames, Hz; 0: all that come", 0.0, 1000.0)
     start_stamp_ns: int = parameter(0, "Stamp of a file's first frame, ns since the Unix epoch; 0: when it is opened", 0)
     speed: float = parameter(1.0, "Speed at which a file is played; 0: as fast as frames are taken", 0.0, 1000.0)
@@ -100,7 +100,7 @@ class RateLimit:
 
 def is_live(source: str) -> bool:
     """Whether a source is a device or a stream; otherwise it is a file."""
-    return source.isdecimal() or "://" in source
+    return source.isdecimal() or "://" in source or source.startswith("/dev/")
 
 
 def open_capture(source: str) -> Capture:
@@ -128,7 +128,7 @@ class VideoCamera:
 
     def __post_init__(self) -> None:
         if not self.config.source:
-            raise VideoSourceError(f"{self.name}: source is not set, expected a device index, a URL or a video file")
+            raise VideoSourceError(f"{self.name}: source is not set, expected a device, a URL or a video file")
         self.live = is_live(self.config.source)
         self._frames: queue.Queue[Frame] = queue.Queue(maxsize=1 if self.live else FILE_QUEUE_LENGTH)
         self._stop = threading.Event()
@@ -160,6 +160,8 @@ class VideoCamera:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=2 * STREAM_TIMEOUT_MS / 1000)
+        elif self._file is not None:
+            self._file.release()
 
     def take(self, timeout_s: float = 0.0) -> Frame | None:
         """The next frame, waiting up to ``timeout_s`` for one; None if there is none."""
@@ -191,7 +193,7 @@ class VideoCamera:
     def _open_file(self) -> Capture:
         path = Path(self.config.source)
         if not path.is_file():
-            raise VideoSourceError(f"{self.name}: {path}: missing, expected a video file (or a device index or URL)")
+            raise VideoSourceError(f"{self.name}: {path}: missing, expected a video file (or a device or URL)")
         capture = self.opener(str(path))
         if not capture.isOpened() or capture.get(cv2.CAP_PROP_FPS) <= 0:
             capture.release()

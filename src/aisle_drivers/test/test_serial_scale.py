@@ -87,6 +87,10 @@ def test_a_short_gap_is_filled_with_nan(store):
     state = scale.diagnostics()[1]
     assert state.level is DiagnosticLevel.WARN
     assert dict(state.values)["lost"] == "4"
+    # What was told once is over; the count stays.
+    state = scale.diagnostics()[1]
+    assert state.level is DiagnosticLevel.OK
+    assert dict(state.values)["lost"] == "4"
 
 
 def test_a_gap_over_the_end_of_a_batch(store):

@@ -157,7 +157,15 @@ def test_a_source_must_be_named():
 
 @pytest.mark.parametrize(
     ("source", "live"),
-    [("0", True), ("12", True), ("rtsp://host/a", True), ("http://host:80/a.mjpg", True), ("a.mp4", False), ("/x/0", False)],
+    [
+        ("0", True),
+        ("12", True),
+        ("/dev/video0", True),
+        ("rtsp://host/a", True),
+        ("http://host:80/a.mjpg", True),
+        ("a.mp4", False),
+        ("/x/0", False),
+    ],
 )
 def test_kinds_of_sources(source, live):
     assert is_live(source) == live

@@ -80,7 +80,7 @@ def import_nanostore(
     problems.raise_if_any()
     place = read_document(floor_file, schema.FloorFile) if floor_file else schema.FloorFile()
     where = str(floor_file or layout)
-    floor = place.floor if place.floor is not None else floor_between(gondolas)
+    floor = place.floor if place.floor is not None else floor_between(gondolas, str(layout / "shelves.json"))
     gates = place.gates if place.gates is not None else _measured_gates()
     zones = build_zones(place.zones, where, problems) if place.zones is not None else {"aisle": _shrunk(floor)}
     store = Store(
@@ -118,17 +118,17 @@ def read_calibration(path: Path, image_size: tuple[int, int], rate_hz: float) ->
     return cameras
 
 
-def floor_between(gondolas: Mapping[str, Gondola]) -> np.ndarray:
+def floor_between(gondolas: Mapping[str, Gondola], where: str) -> np.ndarray:
     """float64 [4, 2]: the rectangle between the two walls and the shelf fronts that face them.
 
-    Raises StoreError where no shelf faces the glass wall or none faces the left wall.
+    Raises StoreError, beginning with ``where``, where no shelf faces the glass wall or none faces the left wall.
     """
     fronts = [(shelf.pose[:2, :3] @ [0, -1, 0], shelf.pose[:2, 3]) for g in gondolas.values() for shelf in g.shelves.values()]
     top = min((at[1] for facing, at in fronts if facing[1] < -0.9), default=None)
     right = min((at[0] for facing, at in fronts if facing[0] < -0.9), default=None)
     if top is None or right is None:
         raise StoreError(
-            "shelves.json: expected shelves that face the glass wall and shelves that face the left wall; without them give a floor"
+            f"{where}: expected shelves that face the glass wall and shelves that face the left wall; without them give a floor"
         )
     return np.round([[LEFT_WALL_X, GLASS_WALL_Y], [right, GLASS_WALL_Y], [right, top], [LEFT_WALL_X, top]], 4)
 

@@ -155,12 +155,14 @@ def read_csv(path: Path, columns: Mapping[str, Callable[[str], Any]], problems: 
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[Row] = []
+    records = 0
     try:
         header = [name.strip() for name in next(reader)]
         _check_header(path, header, columns, extra_columns)
         for cells in reader:
             if not cells:
                 continue
+            records += 1
             where = f"{path}:{reader.line_num}"
             if len(cells) != len(header):
                 problems.add(where, f"found {len(cells)} fields, expected {len(header)} ({','.join(header)})")
@@ -170,7 +172,7 @@ def read_csv(path: Path, columns: Mapping[str, Callable[[str], Any]], problems: 
                 rows.append(Row(where, values))
     except csv.Error as error:
         raise StoreError(f"{path}:{reader.line_num}: {error}, expected CSV") from None
-    if not rows and reader.line_num <= 1:
+    if not records:
         problems.add(str(path), "no rows, expected at least one below the header")
     return rows
 

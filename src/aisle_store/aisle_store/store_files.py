@@ -17,7 +17,7 @@ import yaml
 from aisle_store import store_schema as schema
 from aisle_store.camera_model import Camera
 from aisle_store.store import Gate, Gondola, Plate, PlateKey, Product, Shelf, Store, inside_polygon
-from aisle_store.store_documents import Problems, StoreError, read_csv, read_document
+from aisle_store.store_documents import Problems, Row, StoreError, read_csv, read_document
 
 __all__ = ["STORE_FILES", "StoreError", "load_store", "save_store"]
 
@@ -159,7 +159,7 @@ def build_gates(entries: Iterable[schema.GateEntry], floor: np.ndarray, where: s
     return gates
 
 
-def build_products(rows: Iterable[Any], problems: Problems) -> dict[str, Product]:
+def build_products(rows: Iterable[Row], problems: Problems) -> dict[str, Product]:
     """Products by id; complains about duplicate ids."""
     products: dict[str, Product] = {}
     for row in rows:
@@ -171,7 +171,7 @@ def build_products(rows: Iterable[Any], problems: Problems) -> dict[str, Product
 
 
 def build_planogram(
-    rows: Iterable[Any], gondolas: Mapping[str, Gondola], products: Mapping[str, Product], problems: Problems
+    rows: Iterable[Row], gondolas: Mapping[str, Gondola], products: Mapping[str, Product], problems: Problems
 ) -> dict[PlateKey, tuple[str, ...]]:
     """Products by plate; complains about plates that the layout lacks, products that the catalogue lacks, and rows that stand twice."""
     planogram: dict[PlateKey, tuple[str, ...]] = {}
