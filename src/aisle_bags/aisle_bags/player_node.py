@@ -43,6 +43,7 @@ class PlayerNode(CoreNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("player", **options)
+        self._reader: BagReader | None = None
         self._config = config = self.declare(PlayerConfig)
         try:
             self._reader = BagReader(Path(config.bag))
@@ -69,7 +70,8 @@ class PlayerNode(CoreNode):
         return [Diagnostic("playback", level, "finished" if self._playback.finished else "playing", values)]
 
     def destroy_node(self) -> None:
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
         super().destroy_node()
 
     def _tick(self) -> None:

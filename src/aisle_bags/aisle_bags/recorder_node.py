@@ -38,12 +38,14 @@ class RecorderNode(CoreNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("recorder", **options)
+        self._open = False
         config = self.declare(RecorderConfig)
         _check(config)
         folder = self.store_folder()
         store = load_store(folder)
         self._images = config.images
         self._writer = BagWriter(Path(config.output), compression=config.compression, whole=False)
+        self._open = True
         self._lost_messages = 0
         self._failure = ""
         self._bytes = 0
@@ -70,12 +72,17 @@ class RecorderNode(CoreNode):
 
     def destroy_node(self) -> None:
         """Closes the bag: a recording that ends by a signal is whole."""
+        if self._open:
+            self._open = False
+            self._close()
+        super().destroy_node()
+
+    def _close(self) -> None:
         try:
             self._writer.close()
             self._report_progress()
         except OSError as error:
             self.get_logger().error(f"the bag's end could not be written: {error}")
-        super().destroy_node()
 
     def _record(self, topics: Iterable[Topic]) -> None:
         for topic in topics:
