@@ -45,7 +45,7 @@ class ShelfMonitor:
     def __init__(self, store: Store, config: ShelfMonitorConfig) -> None:
         self._config = config
         self._columns = PlateColumns(store)
-        self._delay_ns = (bins(max(config.settle_s, config.steady_after_press_s, config.steady_s)) + 2) * BIN_NS
+        self._delay_ns = (bins(max(config.settle_s, config.steady_long_s, config.steady_s)) + 2) * BIN_NS
         self._bridged_reports = int(config.bridged_gap_s * NANOSECONDS) // REPORT_NS + 1
         self._shelf_of_source = {_source(key): key for key in self._columns.shelves}
         self._found: dict[tuple[ShelfKey, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,8 +12,12 @@ from aisle_fusion.shelf_monitor_levels import SHORT, Phase, PlateLevels, bins
 
 #: Standard deviations that a single plate's change needs to be the core of an event.
 CORE_DEVIATIONS = 4.0
+#: Plates that changed by this share of the strongest one were themselves loaded or relieved.
+STRONG_SHARE = 0.25
 #: Plates on each side of the core whose share of the load is counted too: loads spread.
 NEIGHBOURS = 1
+#: A change that something new follows before it was averaged needs so many times the significance: a shaking shelf swings there and back.
+EARLY_FACTOR = 2.0
 #: An unsteady plate's short mean may already lie this many bins in the new change.
 RESUME_SKIP = SHORT + 2
 
@@ -66,13 +71,13 @@ class ShelfChanges:
         return done
 
     def finish(self) -> tuple[list[Change], list[int]]:
-        """For the end of a recording: changes that are nearly settled, and the columns of plates that still move."""
+        """For the end of a recording: changes that are nearly settled and clear, and the columns of plates that still move."""
         self._levels.relax(0.5)
         self._levels.settle()
         done, moving = [], []
         for chain in self._chains():
             if self._is_settled(chain):
-                done += self._end(chain, skip=0)
+                done += self._measure(chain, 0, EARLY_FACTOR)
             else:
                 moving += [int(plate) for plate in chain if self._levels.phase[plate] == Phase.ACTIVE]
         return done, moving
@@ -84,7 +89,7 @@ class ShelfChanges:
         fresh = triggered | left
         for chain in self._chains():
             if self._is_settled(chain) and self._touches(chain, fresh):
-                measured = self._measure(chain, RESUME_SKIP)
+                measured = self._measure(chain, RESUME_SKIP, EARLY_FACTOR)
                 if measured:
                     done += measured
                     self._take_levels(chain, RESUME_SKIP)
@@ -98,22 +103,16 @@ class ShelfChanges:
     def _end_settled(self) -> list[Change]:
         done = []
         for chain in self._chains():
-            if self._is_settled(chain):
-                settled = self._levels.settled_bin[chain].max()
-                if self._levels.bin - settled + 1 >= self._settle_bins:
-                    done += self._end(chain, skip=0)
+            if self._is_settled(chain) and self._levels.bin - self._settled_bin(chain) + 1 >= self._settle_bins:
+                done += self._measure(chain, 0)
+                self._take_levels(chain, 0)
         return done
 
-    def _end(self, chain: np.ndarray, skip: int) -> list[Change]:
-        measured = self._measure(chain, skip)
-        self._take_levels(chain, skip)
-        return measured
-
-    def _measure(self, chain: np.ndarray, skip: int) -> list[Change]:
+    def _measure(self, chain: np.ndarray, skip: int, factor: float = 1.0) -> list[Change]:
         """The significant changes of a settled chain; two hands far enough apart on it give two."""
         levels, config = self._levels, self._config
         plates = self._with_neighbours(chain)
-        after, after_variance = levels.load_since(self._settled_bins(chain, plates), plates, skip)
+        after, after_variance = levels.load_since(self._settled_bin(chain), plates, skip)
         change = after - levels.level[plates]
         seen = np.isfinite(change)
         plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
@@ -125,10 +124,9 @@ class ShelfChanges:
         least = np.maximum(config.trigger_kg, config.neighbour_share * np.abs(change).max())
         cores = np.flatnonzero(np.abs(change) > np.maximum(CORE_DEVIATIONS * deviation, least))
         changes = []
-        for core in _runs(cores, plates, config.separation_plates):
-            within = np.arange(max(core[0] - NEIGHBOURS, 0), min(core[-1] + NEIGHBOURS + 1, len(plates)))
+        for within in _parts(cores, plates, change, config.separation_plates):
             found = self._change(plates[within], change[within], deviation[within], chain)
-            if self._is_significant(found):
+            if self._is_significant(found, factor):
                 changes.append(found)
         return changes
 
@@ -139,20 +137,19 @@ class ShelfChanges:
         settled = int(self._levels.settled_bin[own].max())
         return Change(start, max(settled, start + 1), plates, change, deviation)
 
-    def _is_significant(self, change: Change) -> bool:
-        deviation = float(np.sqrt((change.deviation**2).sum()))
+    def _is_significant(self, change: Change, factor: float) -> bool:
+        deviation = factor * float(np.sqrt((change.deviation**2).sum()))
         return abs(change.total) >= max(self._config.least_change_kg, self._config.least_change_deviations * deviation)
 
     def _take_levels(self, chain: np.ndarray, skip: int) -> None:
         plates = self._with_neighbours(chain)
-        settled = self._settled_bins(chain, plates)
+        settled = self._settled_bin(chain)
         after, variance = self._levels.load_since(settled, plates, skip)
-        self._levels.set_level(plates, after, variance, int(settled.max()))
+        self._levels.set_level(plates, after, variance, settled)
 
-    def _settled_bins(self, chain: np.ndarray, plates: np.ndarray) -> np.ndarray:
-        """Since when each of ``plates`` stands still: neighbours that never moved themselves since the whole chain does."""
-        last = self._levels.settled_bin[chain].max()
-        return np.where(np.isin(plates, chain), self._levels.settled_bin[plates], last)
+    def _settled_bin(self, chain: np.ndarray) -> int:
+        """Since when all of a chain stands still: plates that settled before the others may have crept on with them."""
+        return int(self._levels.settled_bin[chain].max())
 
     def _with_neighbours(self, chain: np.ndarray) -> np.ndarray:
         shelf = chain[0] // self._width
@@ -202,8 +199,33 @@ class ShelfChanges:
             self.abandoned += [int(plate) for plate in endless]
 
 
-def _runs(cores: np.ndarray, plates: np.ndarray, separation: int) -> list[np.ndarray]:
-    """Cuts indices of core plates where the plates lie ``separation`` or more apart."""
-    if not len(cores):
+def _parts(cores: np.ndarray, plates: np.ndarray, change: np.ndarray, separation: int) -> list[np.ndarray]:
+    """What belongs to one event each: indices of adjoining plates, with the neighbours of the cores.
+
+    Cores far enough apart are parts of their own. So are strong ones among them that only weak ones join: two hands between which the
+    shelf's cross-talk makes a bridge, which is cut where it is weakest.
+    """
+    groups = []
+    for run in _split(cores, plates, separation):
+        strong = run[np.abs(change[run]) >= STRONG_SHARE * np.abs(change[run]).max()]
+        cuts = [_weakest_between(before[-1], after[0], change) for before, after in pairwise(_split(strong, plates, separation))]
+        groups += np.split(run, np.searchsorted(run, cuts))
+    lows = [max(group[0] - NEIGHBOURS, 0) for group in groups]
+    highs = [min(group[-1] + NEIGHBOURS + 1, len(plates)) for group in groups]
+    for number in range(len(groups) - 1):
+        if highs[number] > lows[number + 1]:
+            highs[number] = lows[number + 1] = groups[number + 1][0]
+    return [np.arange(low, high) for low, high in zip(lows, highs, strict=True)]
+
+
+def _weakest_between(last: int, first: int, change: np.ndarray) -> int:
+    """Index at which to cut between two groups that end at ``last`` and begin at ``first``."""
+    between = np.arange(last + 1, first)
+    return int(between[np.argmin(np.abs(change[between]))]) if len(between) else int(first)
+
+
+def _split(indices: np.ndarray, plates: np.ndarray, separation: int) -> list[np.ndarray]:
+    """Cuts indices into ``plates`` where the plates lie ``separation`` or more apart."""
+    if not len(indices):
         return []
-    return np.split(cores, np.flatnonzero(np.diff(plates[cores]) >= separation) + 1)
+    return np.split(indices, np.flatnonzero(np.diff(plates[indices]) >= separation) + 1)

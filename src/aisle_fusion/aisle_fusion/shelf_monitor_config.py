@@ -21,8 +21,11 @@ class ShelfMonitorConfig:
         1.0, "A shelf whose readings lag more than this behind the newest one is not waited for, s", 0.05, 60.0
     )
     steady_s: float = parameter(0.4, "A plate must keep its load for this long for a change to be over, s", 0.2, 2.0)
-    steady_after_press_s: float = parameter(
-        1.0, "The same where the load grew: it may be a hand that rests, and a hand is never still for long, s", 0.2, 2.5
+    steady_long_s: float = parameter(
+        1.0,
+        "The same where the load grew, which may be a hand that rests, and for slow changes, which may be lifts that pause, s",
+        0.2,
+        2.5,
     )
     settle_s: float = parameter(1.0, "The load after a change is averaged over this time where nothing else happens, s", 0.2, 2.5)
     trigger_kg: float = parameter(0.004, "A plate is active when its load leaves its level by more than this, kg", 1e-4, 1.0)

@@ -3,7 +3,8 @@
 All plates are stepped together in arrays, so the cost hardly depends on how much goes on. The method is a change detector with a
 reference window that lies before the tested one (as in Basseville and Nikiforov, Detection of Abrupt Changes, 1993, ch. 2): a plate
 is active when the mean of its last 0.2 s leaves its level, and steady again when that mean has stood still. The 0.2 s mean takes out
-the 5-13 Hz in which shelves ring; the level is a mean over 1.5 s that ends 0.5 s ago, so the beginning of a change does not get in.
+the 5-13 Hz in which shelves ring; the level is a mean over 1.5 s that ends 1.5 s ago, so the beginning of a slow
+lift does not get in.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ HISTORY = 64
 #: Bins of the short mean.
 SHORT = 4
 #: The level is the mean of the bins that are between GUARD and LEVEL_SPAN bins old; below LEAST_LEVEL of them it is kept as it was.
-GUARD = 10
-LEVEL_SPAN = 40
+GUARD = 30
+LEVEL_SPAN = 60
 LEAST_LEVEL = 10
+#: The start of a change is looked for so many bins back.
+BACKTRACK = 20
 #: Bins that a plate must have stood still for its first level.
 FIRST_LEVEL = 20
+#: Changes that last longer are slow: what looks steady may be a pause in a slow lift.
+QUICK = 10
+#: A change is clear when it is so many times what a steady load may wander.
+CLEAR_RANGES = 4.0
 #: Noise is the median of so many differences of short means (one per report interval); the prior counts as PRIOR_WEIGHT of them.
 NOISE_BLOCKS = 120
 PRIOR_WEIGHT = 5
@@ -69,7 +76,7 @@ class PlateLevels:
         self._shelf_shape = (shelves, shelf_width)
         width = shelves * shelf_width
         self._steady_bins = bins(config.steady_s)
-        self._steady_after_press_bins = bins(config.steady_after_press_s)
+        self._steady_long_bins = bins(config.steady_long_s)
         self._bridged_bins = bins(config.bridged_gap_s)
         self.bin = -1
         self._loads = np.zeros((HISTORY, width))
@@ -167,10 +174,13 @@ class PlateLevels:
         self.pressed_bins[active & raised] += 1
         tolerance = self._steady_tolerance(change)
         short = self._means_range(self._steady_bins) <= tolerance
-        long = self._means_range(self._steady_after_press_bins) <= tolerance
-        suspect = raised | (self.pressed_bins > self._steady_bins)
-        steady = active & np.where(suspect, long, short)
-        needed = np.where(suspect, self._steady_after_press_bins, self._steady_bins)
+        long = self._means_range(self._steady_long_bins) <= tolerance
+        slow = self.bin - self.start_bin >= self._steady_bins + QUICK
+        # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
+        small = np.abs(change) < np.maximum(1.5 * self._config.least_change_kg, CLEAR_RANGES * tolerance)
+        wait = raised | (self.pressed_bins > self._steady_bins) | slow | small
+        steady = active & np.where(wait, long, short)
+        needed = np.where(wait, self._steady_long_bins, self._steady_bins)
         self.settled_bin = np.where(steady, np.maximum(self.bin - needed + 1, self.start_bin + 1), self.settled_bin)
         self.phase[steady] = Phase.SETTLED
 
@@ -231,7 +241,7 @@ class PlateLevels:
     def relax(self, share: float) -> None:
         """Shortens the steady times for the end of a recording, where no more is to come."""
         self._steady_bins = max(SHORT + 1, round(self._steady_bins * share))
-        self._steady_after_press_bins = max(SHORT + 1, round(self._steady_after_press_bins * share))
+        self._steady_long_bins = max(SHORT + 1, round(self._steady_long_bins * share))
 
     def _watch_for_stuck(self, loads: np.ndarray, present: np.ndarray) -> None:
         same = loads == self._last_load
@@ -293,10 +303,10 @@ class PlateLevels:
 
     def _bins_off_level(self, plate: int) -> int:
         """How many of the newest bins in a row were off the level, at least one; missing ones count as off."""
-        off = np.abs(self._loads[-GUARD:, plate] - self.level[plate]) > 0.5 * self.trigger_threshold()[plate]
-        off |= self._present[-GUARD:, plate] == 0
+        off = np.abs(self._loads[-BACKTRACK:, plate] - self.level[plate]) > 0.5 * self.trigger_threshold()[plate]
+        off |= self._present[-BACKTRACK:, plate] == 0
         at_level = np.flatnonzero(~off[:-1])
-        return GUARD - 1 - int(at_level[-1]) if len(at_level) else GUARD
+        return BACKTRACK - 1 - int(at_level[-1]) if len(at_level) else BACKTRACK
 
 
 def _shift_in(rows: np.ndarray, newest: np.ndarray) -> None:
