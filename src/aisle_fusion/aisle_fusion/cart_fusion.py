@@ -33,7 +33,7 @@ from aisle_contract.records import (
 )
 from aisle_fusion.dynamic_planogram import Planogram
 from aisle_fusion.event_judgement import EventJudge, JudgementConfig, Scene
-from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts
+from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts, separate_gain
 from aisle_fusion.hand_proximity import HandProximity, ProximityConfig
 from aisle_fusion.shopper_sessions import SOURCE, SessionConfig, ShopperSessions, Visit
 from aisle_fusion.store_hypotheses import Judgement, Move, StoreHypotheses
@@ -178,9 +178,7 @@ class CartFusion:
             if problem:
                 result.warnings.append(f"shelf event '{event.event}': {problem}")
             elif event.status == ShelfEventStatus.FINAL:
-                order = [plate.plate for plate in self._planogram.plates((event.gondola, event.shelf))]
-                for part in opposite_parts(event, order, self._config.least_part_kg):
-                    self._wait_with(part)
+                self._wait_with(event)
 
     def _wait_with(self, event: ShelfEvent) -> None:
         self._parts_taken += 1
@@ -202,12 +200,12 @@ class CartFusion:
         while self._pending and (now_ns is None or self._pending[0][0] + delay_ns <= now_ns):
             event = heapq.heappop(self._pending)[-1]
             judge = self._judge_of(event)
-            whole = self._joined_with_next(event, judge)
-            if whole is None:
+            # What comes of joining is due anew, by its later end: there may be a third part.
+            instead = self._separated(event, judge) or self._joined_with_next(event, judge)
+            for other in instead:
+                self._wait_with(other)
+            if not instead:
                 self._judge(event, judge, result)
-            else:
-                # Due anew, by its later end: there may be a third part.
-                self._wait_with(whole)
 
     def _judge_of(self, event: ShelfEvent) -> EventJudge:
         visits = list(self._sessions.visits.values())
@@ -217,20 +215,29 @@ class CartFusion:
         scene = Scene(proximities, self._hypotheses.holdings(), strays, tuple(self._observations))
         return EventJudge(self._store, self._planogram, self._config, event, scene)
 
-    def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> ShelfEvent | None:
+    def _separated(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
+        """The parts in which goods were taken and put, if the event is likelier that than one move of goods that slid; else none."""
+        order = [plate.plate for plate in self._planogram.plates((event.gondola, event.shelf))]
+        parts = opposite_parts(event, order, self._config.least_part_kg)
+        if len(parts) < 2:
+            return []
+        apart = sum(self._judge_of(part).log_evidence for part in parts)
+        return parts if separate_gain(judge.log_evidence, apart, event, len(parts)) > 0 else []
+
+    def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
         """The event together with the next one on its shelf, which is then taken from those that wait, if both are likelier one move."""
         config = self._config
         nexts = [other for *_, other in self._pending if may_belong_together(event, other, config.split_gap_s)]
         if not nexts:
-            return None
+            return []
         other = min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event))
         whole = joined(event, other)
         evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, self._judge_of(other).log_evidence)
         if join_gain(*evidence, float(whole.change.sum()), config.split_share) <= 0:
-            return None
+            return []
         self._pending = [entry for entry in self._pending if entry[-1] is not other]
         heapq.heapify(self._pending)
-        return whole
+        return [whole]
 
     def _judge(self, event: ShelfEvent, judge: EventJudge, result: StepResult) -> None:
         visits = list(self._sessions.visits.values())

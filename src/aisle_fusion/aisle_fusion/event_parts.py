@@ -80,6 +80,11 @@ def join_gain(whole: float, parts: tuple[float, float], total_kg: float, split_s
     return whole - sum(parts) + float(np.log(split_share + 1e-300) - np.log(max(abs(total_kg), 1e-3)))
 
 
+def separate_gain(whole: float, apart: float, event: ShelfEvent, parts: int) -> float:
+    """Log odds that an event is several moves, from the log evidences (densities per kg) of the whole and of all parts together."""
+    return apart - whole + (parts - 1) * float(np.log(max(float(np.abs(event.change).sum()), 1e-3)))
+
+
 def _only(event: ShelfEvent, chosen: list[int]) -> ShelfEvent:
     plates = tuple(event.plates[i] for i in chosen)
     return replace(event, plates=plates, change=event.change[chosen], deviation=event.deviation[chosen])

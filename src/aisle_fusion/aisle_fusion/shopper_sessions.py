@@ -258,11 +258,11 @@ class ShopperSessions:
 
     def _walked_out(self, life: TrackLife) -> bool:
         """Crossed an exit and has stayed outside since, for a second at least."""
-        path = _path(life, life.last_ns - 2 * self._window_ns)
-        recent = _path(life, life.last_ns - NANOSECONDS)
-        if len(recent) < 2 or life.last_ns - life.first_ns < NANOSECONDS or self._store.on_floor(recent).any():
+        if not self._near(self._exits, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
             return False
-        return any(path_crosses(path, gate.ends) for gate in self._exits)
+        recent = _path(life, life.last_ns - NANOSECONDS)
+        path = _path(life, life.last_ns - 2 * self._window_ns)
+        return any(path_crosses(path, gate.ends) for gate in self._exits) and not self._store.on_floor(recent).any()
 
     def _leave(self, visit: Visit, left_ns: int) -> None:
         visit.left_ns = max(left_ns, visit.entered_ns + 1)
