@@ -34,8 +34,8 @@ GOOD = "3.11 x86_64 glibc yes yes"
 class Machine:
     """A copy of the script in a small workspace, and a PATH with chosen tools."""
 
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "check out"
+    def __init__(self, folder: Path, name: str = "checkout") -> None:
+        self.root = folder / name
         self.tools = folder / "bin"
         self.tools.mkdir()
         for name in BASE_TOOLS:
@@ -229,6 +229,10 @@ def test_other_system(machine: Machine) -> None:
     machine.python()
     machine.tool("uname", "echo Darwin")
     refused(machine.run("graph"), "Linux only", "Darwin")
+
+
+def test_space_in_the_path(tmp_path: Path) -> None:
+    refused(Machine(tmp_path, "check out").run("graph"), "space in its path", "check out")
 
 
 def test_help_and_doctor_set_nothing_up(machine: Machine) -> None:
