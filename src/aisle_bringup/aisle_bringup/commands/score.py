@@ -75,7 +75,7 @@ def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[L
 def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
     console = Console()
     title = f"re-enacted: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
-    table = Table(title=title, box=box.SIMPLE)
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
     table.add_column("session", no_wrap=True)
     for heading in ("items", "precision", "recall", "F1", "receipts", "review", "over/under"):
         table.add_column(heading, justify="right", min_width=len(heading))

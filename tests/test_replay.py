@@ -1,0 +1,85 @@
+"""The shipped bag through ./aisle replay: the same receipts every time, offline and live."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rosbags.highlevel import AnyReader
+
+from aisle_bags.bag_reader import BagReader
+from aisle_bags.bag_store import store_of
+from aisle_bags.core_settings import load_settings
+from aisle_bags.offline import OfflineRunner
+from aisle_checkout.receipt_files import read_receipt, receipt_json
+from aisle_contract.records import ReceiptStatus
+
+ROOT = Path(__file__).resolve().parents[1]
+BAG = ROOT / "bags" / "cps-test-4-nominal-0"
+EXPECTED = BAG / "expected"
+PATIENCE_S = 300.0
+ENVIRONMENT = {**os.environ, "ROS_DOMAIN_ID": "64", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "aisle_bringup.command", "replay", *map(str, arguments)]
+    return subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_offline_replay_gives_the_expected_receipts_byte_for_byte_twice(tmp_path: Path) -> None:
+    for number in ("first", "second"):
+        done = replay(BAG, "--receipts", tmp_path / number)
+        assert done.returncode == 0, done.stderr
+        assert files(tmp_path / number) == files(EXPECTED)
+
+
+def test_live_replay_gives_the_expected_receipts(tmp_path: Path) -> None:
+    done = replay("--live", BAG, "--rate", "2", "--receipts", tmp_path / "live")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert files(tmp_path / "live") == files(EXPECTED), done.stdout
+
+
+def test_the_order_in_which_topics_were_stored_does_not_matter() -> None:
+    with BagReader(BAG) as reader:
+        store, records = store_of(reader), list(reader.records())
+    by_topic = sorted(records, key=lambda record: type(record).__name__)
+    assert by_topic != records
+    result = OfflineRunner(store, load_settings(ROOT / "config" / "graph.yaml")).run(by_topic)
+    assert {f"{receipt.session}.json": receipt_json(receipt).encode() for receipt in result.receipts} == files(EXPECTED)
+    assert result.still_inside == []
+
+
+def test_the_expected_receipt_is_what_the_labels_say() -> None:
+    (receipt,) = [read_receipt(file) for file in EXPECTED.iterdir()]
+    bought = {line.product: line.quantity for line in receipt.lines}
+    assert bought == {"835144009066": 1, "078907916342": 1, "044000006808": 1}
+    assert receipt.status == ReceiptStatus.CHARGED
+    assert receipt.total == "3.00"
+
+
+def test_other_programs_read_the_bag() -> None:
+    with BagReader(BAG) as reader:
+        count = sum(topic.count for topic in reader.topics.values())
+    assert count > 1000
+    with AnyReader([BAG]) as reader:
+        assert sum(1 for connection, _, raw in reader.messages() if reader.deserialize(raw, connection.msgtype)) == count
+    mcap_ros2 = pytest.importorskip("mcap_ros2.reader", reason="mcap-ros2-support is not installed")
+    assert sum(1 for _ in mcap_ros2.read_ros2_messages(BAG / f"{BAG.name}_0.mcap")) == count
+
+
+def test_a_shipped_bag_is_small() -> None:
+    assert sum(file.stat().st_size for file in BAG.rglob("*") if file.is_file()) < 3_000_000
+
+
+def test_what_cannot_be_replayed_ends_with_one_line(tmp_path: Path) -> None:
+    done = replay(tmp_path, "--receipts", tmp_path / "receipts")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"aisle: {tmp_path}: not a bag: found neither metadata.yaml nor *.mcap files"]
+    assert not (tmp_path / "receipts").exists()
