@@ -29,7 +29,7 @@ def node_topics(store: Store, node: NodeSpec) -> NodeTopics:
         "video_camera_node": ([], [topics.image(camera), topics.compressed_image(camera), topics.camera_info(camera)]),
         "detector_node": ([topics.image(c) for c in cameras], [topics.detections(c) for c in cameras]),
         "serial_scale_node": ([], weights),
-        "qr_gate_node": ([topics.image(camera)], [topics.gate_events(gate)]),
+        "qr_gate_node": ([topics.image(camera)] if camera else [], [topics.gate_events(gate)]),
         "tracker_node": (detections, [topics.TRACKS]),
         "shelf_monitor_node": (weights, [topics.SHELF_EVENTS]),
         "cart_fusion_node": ([topics.TRACKS, topics.SHELF_EVENTS, topics.ITEM_OBSERVATIONS, *gates], [topics.CARTS, topics.ALERTS]),

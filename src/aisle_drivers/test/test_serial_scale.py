@@ -163,7 +163,7 @@ def test_the_end_gives_what_is_left(store):
     assert scale.flush().records == []
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     delays_ms=st.lists(st.integers(0, 200), min_size=120, max_size=120),
     lost=st.sets(st.integers(1, 119), max_size=60),
