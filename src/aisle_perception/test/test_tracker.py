@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 from walking_people import PERIOD_NS, START_NS, body, room, seen_by
 
 
-def _crossing(step: int) -> list[np.ndarray]:
+def _crossing(step: float) -> list[np.ndarray]:
     """Two people who walk through the middle of the room from opposite corners, 0.5 m apart when they pass."""
     share = np.clip(step / 80, 0.0, 1.0)
     return [np.array([1.0 + 4.0 * share, 1.0 + 2.0 * share]), np.array([5.0 - 4.0 * share, 2.5 - 2.0 * share + 0.5])]
 
 
-def _recording(store: Store, steps: int, places, *, keypoints: bool = True, seed: int = 1) -> list[PersonDetections]:
-    rng = np.random.default_rng(seed)
+@cache
+def _crossing_recording(keypoints: bool = True) -> tuple[PersonDetections, ...]:
+    return tuple(_recording(room(), 81, _crossing, keypoints=keypoints))
+
+
+def _recording(
+    store: Store, steps: int, places: Callable[[float], list[np.ndarray]], *, keypoints: bool = True, seed: int = 1
+) -> list[PersonDetections]:
+    rng = np.random.default_rng(1)
     records = []
     for step in range(steps):
         for number, camera in enumerate(store.cameras.values()):
@@ -34,7 +43,7 @@ def _recording(store: Store, steps: int, places, *, keypoints: bool = True, seed
     return records
 
 
-def _run(store: Store, records: list[PersonDetections], config: TrackerConfig | None = None) -> list[Tracks]:
+def _run(store: Store, records: Iterable[PersonDetections], config: TrackerConfig | None = None) -> list[Tracks]:
     tracker = PersonTracker(store, config)
     out = [track for record in records for track in tracker.step(record).records]
     return out + tracker.flush().records
@@ -48,7 +57,7 @@ def _flat(out: list[Tracks]) -> list:
 @pytest.mark.parametrize("keypoints", [True, False])
 def test_two_people_who_cross_keep_their_tracks(keypoints: bool) -> None:
     store = room()
-    out = _run(store, _recording(store, 81, _crossing, keypoints=keypoints))
+    out = _run(store, _crossing_recording(keypoints))
     assert {t.track for o in out for t in o.tracks} == {"t1", "t2"}
     late = out[10:]
     assert all(len(o.tracks) == 2 for o in late)
@@ -78,7 +87,7 @@ def test_one_output_per_slot_also_when_nobody_is_there() -> None:
 
 def test_late_and_unordered_frames_change_nothing() -> None:
     store = room()
-    records = _recording(store, 60, _crossing)
+    records = _crossing_recording()
     rng = np.random.default_rng(7)
     delays = {camera: rng.uniform(0.0, 0.2e9) for camera in store.cameras}
     arrival = sorted(records, key=lambda r: (r.stamp_ns + delays[r.camera], r.camera))
@@ -88,19 +97,19 @@ def test_late_and_unordered_frames_change_nothing() -> None:
 
 def test_a_silent_camera_is_reported_and_tracking_goes_on() -> None:
     store = room()
-    records = [r for r in _recording(store, 60, _crossing) if r.camera != "3" or r.stamp_ns < START_NS + 20 * PERIOD_NS]
+    records = [r for r in _crossing_recording() if r.camera != "3" or r.stamp_ns < START_NS + 20 * PERIOD_NS]
     tracker = PersonTracker(store)
     out = [track for record in records for track in tracker.step(record).records]
     states = {d.name: d for d in tracker.diagnostics()}
     assert states["tracker/camera_3"].level == DiagnosticLevel.WARN
     assert states["tracker/camera_1"].level == DiagnosticLevel.OK
-    assert len(out) > 55
+    assert len(out) > 75
     assert {t.track for o in out for t in o.tracks} == {"t1", "t2"}
 
 
 def test_cameras_that_never_report_are_not_waited_for() -> None:
     store = room()
-    records = [r for r in _recording(store, 30, _crossing) if r.camera in ("1", "3")]
+    records = [r for r in _crossing_recording()[:120] if r.camera in ("1", "3")]
     out = _run(store, records)
     assert len(out) == 30
     assert len(out[-1].tracks) == 2
@@ -108,7 +117,7 @@ def test_cameras_that_never_report_are_not_waited_for() -> None:
 
 def test_a_frame_that_is_too_late_is_counted() -> None:
     store = room()
-    records = _recording(store, 30, _crossing)
+    records = _crossing_recording()[:120]
     tracker = PersonTracker(store)
     for record in records:
         tracker.step(record)
@@ -121,7 +130,7 @@ def test_a_frame_that_is_too_late_is_counted() -> None:
 def test_an_unknown_camera_is_named_once() -> None:
     store = room()
     tracker = PersonTracker(store)
-    stranger = replace(_recording(store, 1, _crossing)[0], camera="attic")
+    stranger = replace(_crossing_recording()[0], camera="attic")
     assert "'attic'" in tracker.step(stranger).warnings[0]
     assert not tracker.step(stranger).warnings
     assert any("attic" in d.message for d in tracker.diagnostics())
