@@ -15,15 +15,18 @@ from aisle_contract.records import NANOSECONDS, ReceiptStatus
 #: How long a shelf event stays marked on the floor.
 EVENT_MARKED_S = 4.0
 RECEIPTS_SHOWN = 4
+EVENTS_SHOWN = 4
+#: Share of the terminal's height that the floor may take.
+FLOOR_SHARE = 0.4
 
 
 class DemoView:
     """Makes a renderable of a demo's state; ``headline`` stands above it."""
 
-    def __init__(self, state: DemoState, headline: str, columns: int) -> None:
+    def __init__(self, state: DemoState, headline: str, columns: int, rows: int) -> None:
         self._state = state
         self._headline = headline
-        self._sketch = FloorSketch(state.store, max(40, columns - 4))
+        self._sketch = FloorSketch(state.store, max(40, columns - 4), max(8, round(rows * FLOOR_SHARE)))
         self._people: dict[str, int] = {}
 
     def render(self) -> RenderableType:
@@ -47,11 +50,14 @@ class DemoView:
 
     def _events(self) -> RenderableType:
         table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
-        for column in ("shelf event", "change", "who, what", "probability"):
-            table.add_column(column, no_wrap=True, justify="right" if column in ("change", "probability") else "left")
-        for judged in list(self._state.events)[-5:]:
+        table.add_column("shelf event", no_wrap=True)
+        table.add_column("change", no_wrap=True, justify="right", min_width=7)
+        table.add_column("who, what", no_wrap=True, ratio=1)
+        table.add_column("", no_wrap=True, justify="right", min_width=5)
+        for judged in list(self._state.events)[-EVENTS_SHOWN:]:
             event, evidence = judged.event, judged.evidence
-            where = f"gondola {event.gondola} shelf {event.shelf} plates {', '.join(event.plates)}"
+            plates = event.plates[0] if len(event.plates) == 1 else f"{event.plates[0]}..{event.plates[-1]}"
+            where = f"gondola {event.gondola} shelf {event.shelf} plate {plates}"
             verdict = f"{judged.shopper}: {evidence.quantity:+d} {self._state.product_name(judged.product)}" if evidence else "not judged"
             table.add_row(where, f"{event.change.sum() * 1000:+.0f} g", verdict, f"{evidence.probability:.0%}" if evidence else "")
         return table

@@ -17,16 +17,17 @@ PEOPLE_STYLES = ("bold black on bright_cyan", "bold black on bright_yellow", "bo
 
 
 class FloorSketch:
-    """Draws into a grid ``columns`` wide whose height follows from the store's shape (x to the right, y up)."""
+    """Draws into the largest grid of at most ``columns`` x ``rows`` cells that shows the store undistorted (x to the right, y up)."""
 
-    def __init__(self, store: Store, columns: int) -> None:
+    def __init__(self, store: Store, columns: int, rows: int) -> None:
         self._store = store
         outline = [store.floor, *(plate.corners[:, :2] for plate in store.plates()), *(gate.ends for gate in store.gates.values())]
         points = np.concatenate(outline)
         self._low = points.min(axis=0) - MARGIN_M
         extent = points.max(axis=0) + MARGIN_M - self._low
-        self.columns = columns
-        self.rows = max(3, round(columns * extent[1] / extent[0] / CELL_ASPECT))
+        columns_per_m = min(columns / extent[0], rows * CELL_ASPECT / extent[1])
+        self.columns = max(3, round(columns_per_m * extent[0]))
+        self.rows = max(3, round(columns_per_m * extent[1] / CELL_ASPECT))
         self._scale = np.array([self.columns, self.rows]) / extent
         self._furniture = self._draw_furniture()
 

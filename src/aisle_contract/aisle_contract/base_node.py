@@ -34,6 +34,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
+from rclpy.context import Context
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -276,15 +277,15 @@ def _spin(nodes: Sequence[Node], stop: StopRequest) -> None:
         executor.shutdown()
 
 
-def make_executor() -> Executor:
+def make_executor(context: Context | None = None) -> Executor:
     """rclpy's events executor where there is one (ROS 2 Kilted and later, Jazzy's 7.1): no other keeps up with hundreds of messages
     per second. Its ``spin()`` ignores signals, so it is driven by ``spin_once``.
     """
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
 
 
 def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:

@@ -28,6 +28,8 @@ EXAMPLE = "./aisle demo --speed 2"
 
 #: ROS domains that a demo takes one of: it must neither disturb nor hear another graph, nor another demo.
 DEMO_DOMAINS = range(70, 100)
+#: Without a picture nobody watches. Two cores keep up with this easily.
+HEADLESS_SPEED = 4.0
 #: The picture is drawn this often.
 FRAME_S = 0.15
 #: The graph is given up when it has said nothing for so long.
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, help="folder of the store (default: config/stores/nanostore-2019-11)")
     parser.add_argument("--sessions", type=Path, help=f"labelled sessions (default: the store's {SESSIONS_FILE})")
     parser.add_argument("--session-ids", metavar="ID,ID", default="", help="which of them (default: all of the file)")
-    parser.add_argument("--speed", type=float, help="times real time (default: 1; with --headless 3)")
+    parser.add_argument("--speed", type=float, help=f"times real time (default: 1; with --headless {HEADLESS_SPEED:g})")
     parser.add_argument("--profile", choices=PROFILES, default="nominal", help="how good the simulated sensors are (default: nominal)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated sensors (default: 0)")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID of the demo's graph (default: one of its own)")
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         session_ids=tuple(session.session for session in sessions),
         profile=args.profile,
         seed=args.seed,
-        speed=args.speed or (3.0 if args.headless else 1.0),
+        speed=args.speed or (HEADLESS_SPEED if args.headless else 1.0),
         receipts=workplace / "receipts",
         parameters=root / "config" / "graph.yaml",
     )
@@ -143,7 +145,7 @@ def _play(processes: Processes, state: DemoState, console: Console, headline: st
         if headline is None:
             problem = _wait(processes, state, stop, spin_until, lambda: None)
         else:
-            view = DemoView(state, headline, console.width)
+            view = DemoView(state, headline, console.width, console.height)
             with Live(view.render(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
                 problem = _wait(processes, state, stop, spin_until, lambda: live.update(view.render(), refresh=True))
         return Outcome(problem, time.monotonic() - start, dict(node.dropped))
