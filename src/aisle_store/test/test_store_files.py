@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aisle_store.store import Gate, GateKind, Store
 from aisle_store.store_files import STORE_FILES, StoreError, load_store, save_store
@@ -367,3 +369,28 @@ def test_a_failed_write_leaves_the_old_store(shop, tmp_path, monkeypatch):
         save_store(dataclasses.replace(store, name="other"), shop, overwrite=True)
     assert load_store(shop).name == "corner-shop"
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+@given(
+    name=st.sampled_from(STORE_FILES),
+    place=st.floats(0, 1),
+    length=st.integers(0, 40),
+    text=st.one_of(
+        st.text(max_size=12),
+        st.sampled_from(
+            ["-1", "nan", ".inf", "1e400", "[]", "{}", "null", "*a", "&a", "!!binary x", "\t", '"', "'", "\n- ", "1,2", "[[1]]", "1_0"]
+        ),
+    ),
+)
+def test_whatever_a_file_says_a_store_loads_or_is_refused_in_words(tmp_path_factory, name, place, length, text):
+    folder = tmp_path_factory.mktemp("spoilt")
+    start = round(place * len(FILES[name]))
+    for other, content in FILES.items():
+        spoilt = content[:start] + text + content[start + length :] if other == name else content
+        (folder / other).write_text(spoilt, encoding="utf-8")
+    problems: tuple[str, ...] = ()
+    try:
+        load_store(folder)
+    except StoreError as error:
+        problems = error.problems
+    assert all(str(folder) in problem for problem in problems)
