@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BAG = ROOT / "bags" / "cps-test-4-nominal-0"
 EXPECTED = BAG / "expected"
 PATIENCE_S = 300.0
-ENVIRONMENT = {**os.environ, "ROS_DOMAIN_ID": "64", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+#: ./aisle test gives each run a domain of its own.
+ENVIRONMENT = {"ROS_DOMAIN_ID": "64", **os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

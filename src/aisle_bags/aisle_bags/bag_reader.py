@@ -98,7 +98,8 @@ class BagReader:
 
     def namespace(self) -> str:
         """The namespace of the graph's topics. Raises BagError if the bag holds those of several stores."""
-        found = sorted({topic.namespace for topic in self.topics.values() if topic.type in _INPUT_TYPES or "/camera_" in topic.name})
+        ours = [topic for topic in self.topics.values() if topic.type in _INPUT_TYPES or _GRAPH_TOPIC.match(topic.name)]
+        found = sorted({topic.namespace for topic in ours})
         if len(found) > 1:
             raise BagError(f"{self._path}: topics of several stores ({', '.join(found)}), expected one: name it with --namespace")
         return found[0] if found else "/"
@@ -197,7 +198,9 @@ def _contents(file: Path, stream: Any) -> tuple[Summary, Counter[int], tuple[int
     try:
         summary = SeekingReader(stream).get_summary()
     except Exception as error:
-        raise BagError(f"{file}: its end is missing or damaged, so it was not closed properly or not copied whole: {error}") from error
+        raise BagError(
+            f"{file}: its end is missing or damaged ({error}), expected a closed file; 'mcap recover' (mcap.dev) saves its whole parts"
+        ) from error
     if summary is not None and summary.statistics is not None:
         statistics = summary.statistics
         span = (statistics.message_start_time, statistics.message_end_time) if statistics.message_count else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ from aisle_contract.base_node import make_executor, to_rclpy  # noqa: E402
 from aisle_contract.records import GateEvent, GateEventKind, ScaleReading, Tracks  # noqa: E402
 
 STORE = Path(__file__).resolve().parents[3] / "config" / "stores" / "nanostore-2020-01"
-DOMAIN = 63
+#: ./aisle test gives each run a domain of its own.
+DOMAIN = int(os.environ.get("ROS_DOMAIN_ID", "63"))
 START = 1_577_836_800_000_000_000
 PATIENCE_S = 60.0
 
