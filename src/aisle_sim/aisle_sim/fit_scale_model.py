@@ -24,7 +24,7 @@ from aisle_sim.simulator import simulate
 from aisle_store.store import Shelf, Store
 from aisle_store.store_files import StoreError, load_store
 
-_RATE_HZ = 60.0
+_RATE_HZ = 60
 _BATCH = 12
 _WINDOW = 30
 #: A channel without a plate repeats one value.
@@ -80,7 +80,7 @@ def fit(recording: Recording, picks: Sequence[Pick]) -> ScaleModel:
     """All numbers of the model from one recording and its labelled picks."""
     quiet_weights = _without_picks(recording, picks)
     levels = _excitation(recording, quiet_weights)
-    bursts = _bursts(levels)
+    bursts = levels[_burst_windows(levels)]
     hum_hz = _hum(quiet_weights, levels)
     changes = [_change(recording, pick) for pick in picks]
     own = [change[mask].sum() / -pick.weight_kg for pick, (change, mask, _) in zip(picks, changes, strict=True)]
@@ -91,7 +91,7 @@ def fit(recording: Recording, picks: Sequence[Pick]) -> ScaleModel:
     loads = [pick.weight_kg for pick in picks]
     force_per_load, force = np.polyfit(loads, [course.force_kg for course in courses], 1) if len(picks) > 1 else (0.0, courses[0].force_kg)
     return ScaleModel(
-        sample_rate_hz=_RATE_HZ,
+        sample_rate_hz=float(_RATE_HZ),
         batch_samples=_BATCH,
         quantisation_kg=_rounded(_quantisation(recording.weights)),
         hum_hz=_rounded(hum_hz),
@@ -122,14 +122,14 @@ def window_deviations(weights: np.ndarray) -> np.ndarray:
     return np.nanmedian(_window_deviations(weights, _RATE_HZ), axis=1)
 
 
-def _window_deviations(weights: np.ndarray, length: float) -> np.ndarray:
-    length = int(length)
+def _window_deviations(weights: np.ndarray, length: int) -> np.ndarray:
+    """Deviations kg [N, windows] within windows of ``length`` samples."""
     count = weights.shape[1] // length
     return np.nanstd(weights[:, : count * length].reshape(len(weights), count, length), axis=2)
 
 
 def _without_picks(recording: Recording, picks: Sequence[Pick]) -> np.ndarray:
-    """Weights with the picks' steps taken out and the second around each pick replaced by the plates' level: for noise alone."""
+    """Weights with the picks' steps taken out and the two seconds around each pick replaced by those before: for noise alone."""
     weights = recording.weights.copy()
     for pick in picks:
         for row in recording.shelf(pick.gondola, pick.shelf):
@@ -149,17 +149,15 @@ def _excitation(recording: Recording, weights: np.ndarray) -> np.ndarray:
     return np.median(levels, axis=0)
 
 
-def _bursts(levels: np.ndarray) -> np.ndarray:
-    """Peaks of the excitation."""
-    peaks, _ = signal.find_peaks(levels, height=1.3, prominence=0.15)
-    return levels[peaks]
+def _burst_windows(levels: np.ndarray) -> np.ndarray:
+    """Numbers of the windows in which the excitation peaks."""
+    return signal.find_peaks(levels, height=1.3, prominence=0.15)[0]
 
 
 def _steady(levels: np.ndarray) -> float:
     """Mean excitation power, over the quiet one, of windows that are not within two seconds after a burst."""
-    peaks, _ = signal.find_peaks(levels, height=1.3, prominence=0.15)
     numbers = np.arange(len(levels))
-    apart = np.all([(numbers < peak - 1) | (numbers > peak + 3) for peak in peaks], axis=0)
+    apart = np.all([(numbers < peak - 1) | (numbers > peak + 3) for peak in _burst_windows(levels)], axis=0)
     return float(np.mean(np.maximum(levels[apart] ** 2 - 1, 0)))
 
 

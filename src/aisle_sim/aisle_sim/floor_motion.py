@@ -92,7 +92,7 @@ class Stay:
 
 @dataclass(frozen=True, eq=False)
 class Itinerary:
-    """One person's timed obligations: in at the first stay, out at the last. ``patience`` per leg: True = waits before walking."""
+    """One person's timed obligations: in at the first stay, out at the last. ``late`` per leg: True = waits before walking."""
 
     stays: tuple[Stay, ...]
     late: tuple[bool, ...]
@@ -110,7 +110,6 @@ class WalkableGrid:
     """Cells of CELL_M on which a body's middle may be: the floor without what stands on it, and the ways through the gates."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
         self.passages = {gate.gate: gate_passage(store, gate) for gate in store.gates.values()}
         corners = np.vstack([store.floor, *(p.outside[None] for p in self.passages.values())])
         self._low = np.floor(corners.min(axis=0) / CELL_M - 3) * CELL_M
@@ -239,12 +238,14 @@ def _eagerness(itinerary: Itinerary) -> np.ndarray:
 def _nearness_costs(grid: WalkableGrid, itinerary: Itinerary, others: Sequence[tuple[Itinerary, np.ndarray | None]]) -> np.ndarray:
     """Cost [steps, cells] of being near others: along their paths where planned, else at their stays. Looks one step around."""
     costs = np.zeros((itinerary.last - itinerary.first + 1, len(grid.points)), dtype=np.float32)
+    around: dict[int, np.ndarray] = {}
     for other, path in others:
         for step in range(max(other.first, itinerary.first), min(other.last, itinerary.last) + 1):
             for cell in _cells_around(other, path, step):
-                distance = np.linalg.norm(grid.points - grid.points[cell], axis=1)
-                for limit, cost in _NEARNESS_COSTS:
-                    costs[step - itinerary.first][distance < limit] += np.float32(cost)
+                if cell not in around:
+                    distance = np.linalg.norm(grid.points - grid.points[cell], axis=1)
+                    around[cell] = sum(np.float32(cost) * (distance < limit) for limit, cost in _NEARNESS_COSTS)
+                costs[step - itinerary.first] += around[cell]
     return costs
 
 

@@ -24,6 +24,8 @@ from aisle_store.store import GateKind, PlateKey, Store
 
 EMPTY_BEFORE_S = 3.0
 EMPTY_AFTER_S = 5.0
+#: Several pieces of one label follow one another in the hand.
+PIECE_DELAY_S = 0.12
 _WALK_SPEED = 1.1
 _HURRY_SPEED = 3.0
 #: Apart at a gate, s.
@@ -46,8 +48,9 @@ _GRIDS: WeakKeyDictionary[Store, WalkableGrid] = WeakKeyDictionary()
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """One hand at plates. The hand comes to rest there at ``time_s - hold_s``; goods begin to move at ``time_s`` and have moved
-    after ``lift_s``. ``target`` float64 [3] m: where the wrist is then; ``piece_delays_s``: of each product after the first."""
+    """One hand at plates. The hand comes to rest there at ``time_s - hold_s``; goods begin to move at ``time_s``, one piece
+    PIECE_DELAY_S after the other, and each has moved after ``lift_s``. ``target`` float64 [3] m: where the wrist is then;
+    ``facing`` rad: the heading into the shelf; ``approach_s``: how long the hand is on its way there. No products: he only stands there."""
 
     time_s: float
     hold_s: float
@@ -71,7 +74,7 @@ class Reach:
     @property
     def end_s(self) -> float:
         """When the hand leaves."""
-        return self.time_s + self.lift_s
+        return self.time_s + self.lift_s + PIECE_DELAY_S * max(len(self.products) - 1, 0)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scipy import signal
 from aisle_contract.records import NANOSECONDS, ScaleReading
 from aisle_sim.profiles import HandsProfile, ScaleProfile, SensorProfile
 from aisle_sim.random_streams import random_stream
-from aisle_sim.reenactment import Reach, Reenactment
+from aisle_sim.reenactment import PIECE_DELAY_S, Reach, Reenactment
 from aisle_sim.scale_model import ScaleModel, ShelfCharacter
 from aisle_store.store import PlateKey, Shelf, ShelfKey, Store
 
@@ -28,7 +28,6 @@ _FOOTFALL_M = 0.7
 #: How fast and how deeply (deviation of the logarithm) the steady vibration swells and ebbs.
 _UNREST_S = 1.5
 _UNREST_DEPTH = 0.7
-_SECOND_PIECE_S = 0.12
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def load_changes(store: Store, reenactment: Reenactment, profile: ScaleProfile, 
             source, target = (here, own) if reach.action == "pick" else (own, here)
             piece = _take(source, product) or _new_piece(store, product, profile, rng)
             target.append(piece)
-            start = reach.time_s + number * _SECOND_PIECE_S
+            start = reach.time_s + number * PIECE_DELAY_S
             shares = plate_shares(shelf, reach.plates, rng)
             changes.append(LoadChange(shelf.key, reach, piece, -1 if reach.action == "pick" else 1, start, shares))
     return changes
@@ -93,7 +92,7 @@ def _new_piece(store: Store, product: str, profile: ScaleProfile, rng: np.random
 def plate_shares(shelf: Shelf, plates: Sequence[PlateKey], rng: np.random.Generator) -> np.ndarray:
     """Shares [plates of the shelf] in which a thing at ``plates`` loads them: it has a width and does not stand centred."""
     ordered = list(shelf.plates.values())
-    centres = np.array([(np.linalg.inv(shelf.pose) @ np.append(plate.centre, 1))[0] for plate in ordered])
+    centres = _along_shelf(shelf)
     widths = np.array([plate.width for plate in ordered])
     named = [list(shelf.plates).index(plate) for _, _, plate in plates]
     middle, span = centres[named].mean(), np.ptp(centres[named]) + widths[named].mean()
@@ -106,6 +105,12 @@ def plate_shares(shelf: Shelf, plates: Sequence[PlateKey], rng: np.random.Genera
     low, high = np.maximum(centres - widths / 2, middle - extent / 2), np.minimum(centres + widths / 2, middle + extent / 2)
     shares = np.maximum(high - low, 0.0)
     return shares / shares.sum()
+
+
+def _along_shelf(shelf: Shelf) -> np.ndarray:
+    """Where the middles of a shelf's plates are along it, m [plates]."""
+    to_shelf = np.linalg.inv(shelf.pose)
+    return np.array([(to_shelf @ np.append(plate.centre, 1))[0] for plate in shelf.plates.values()])
 
 
 def scale_records(
@@ -166,11 +171,20 @@ def _correlated(rng: np.random.Generator, samples: int, plates: int, shared: flo
     return np.sqrt(shared) * rng.standard_normal((samples, 1)) + np.sqrt(1 - shared) * rng.standard_normal((samples, plates))
 
 
+def _side_by_side(shelf: Shelf) -> np.ndarray:
+    """[plates, plates]: 1 where two plates touch, else 0."""
+    middles = _along_shelf(shelf)
+    widths = np.array([plate.width for plate in shelf.plates.values()])
+    apart = np.abs(middles[:, None] - middles)
+    touching = apart < 0.75 * (widths[:, None] + widths)
+    return (touching & ~np.eye(len(middles), dtype=bool)).astype(float)
+
+
 class _ShelfSimulation:
     """One shelf through one session."""
 
     def __init__(
-        self, store, shelf: Shelf, profile: SensorProfile, model: ScaleModel, character: ShelfCharacter, seed: int, session: str
+        self, store: Store, shelf: Shelf, profile: SensorProfile, model: ScaleModel, character: ShelfCharacter, seed: int, session: str
     ) -> None:
         self.store, self.shelf, self.profile, self.model, self.character = store, shelf, profile.scales, model, character
         self.hands: HandsProfile = profile.hands
@@ -182,8 +196,9 @@ class _ShelfSimulation:
         count = len(self.plates)
         spread = self.profile.spread_factor
         gains = 1 + spread * np.clip(self.fixed.normal(0, model.gain_deviation, count), -0.1, 0.1)
-        neighbours = np.eye(count, k=1) + np.eye(count, k=-1)
-        crosstalk = neighbours * np.clip(self.fixed.normal(0, model.crosstalk_deviation, (count, count)), -0.06, 0.06)
+        #: 1 for plates side by side.
+        self.neighbours = _side_by_side(shelf)
+        crosstalk = self.neighbours * np.clip(self.fixed.normal(0, model.crosstalk_deviation, (count, count)), -0.06, 0.06)
         #: What the plates read of loads on them.
         self.mixing = np.diag(gains) + spread * crosstalk
         self.plate_noise = np.exp(self.fixed.normal(0, character.plate_spread, count))
@@ -282,7 +297,7 @@ class _ShelfSimulation:
         rested: set[int] = set()
         for change in changes:
             reach = change.reach
-            blurred = np.convolve(change.shares, [0.2, 0.6, 0.2], "same")
+            blurred = 0.6 * change.shares + 0.2 * self.neighbours @ change.shares
             strength = self.model.touch_force_kg + self.model.touch_force_per_load * change.piece.weight_kg
             strength *= self.profile.hand_force_factor * rng.lognormal(-0.3, 0.5)
             forces += self._touch(times, change.start_s, reach.lift_s, strength, blurred, change.sign, rng)

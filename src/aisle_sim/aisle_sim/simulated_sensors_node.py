@@ -57,7 +57,7 @@ class SimulatedSensorsNode(CoreNode):
         then_empty = chain(sessions, repeat(LabelledSession("empty store", ())))
         self._schedule = LiveSchedule(simulate_in_sequence(store, then_empty, profile, config.seed), config.speed)
         self._made_s = time.monotonic()
-        self._playing = False
+        self._playing = self._all_played = False
         self._sent = 0
         self.create_timer(config.tick_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -76,16 +76,23 @@ class SimulatedSensorsNode(CoreNode):
             self._playing = self._schedule.ready and self._listened_to()
             return
         records = self._schedule.due(time.monotonic())
-        for begun in self._schedule.begun:
-            self.get_logger().info(f"session '{begun.session}' begins: {len(begun.reenactment.shoppers)} shoppers")
-            for text in begun.warnings:
-                self.warn(text)
-        self._schedule.begun.clear()
+        self._announce()
         for record in records:
             self.publish(record)
         self._sent += len(records)
         second, nanosecond = divmod(self._schedule.position_ns, NANOSECONDS)
         self.send(topics.CLOCK, ClockMessage(clock=Time(sec=second, nanosec=nanosecond)))
+
+    def _announce(self) -> None:
+        for begun in self._schedule.begun:
+            if begun.reenactment.shoppers:
+                self.get_logger().info(f"session '{begun.session}' begins: {len(begun.reenactment.shoppers)} shoppers")
+            elif not self._all_played:
+                self._all_played = True
+                self.get_logger().info("all sessions are played; the store stays empty")
+            for text in begun.warnings:
+                self.warn(text)
+        self._schedule.begun.clear()
 
     def _listened_to(self) -> bool:
         """Whether every sensor has a listener, or the time for waiting is over."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from aisle_sim.enacted_events import EnactedEvent, enact
 from aisle_sim.floor_motion import obstacle_distance
 from aisle_sim.profiles import PROFILES, HandsProfile
 from aisle_sim.reenactment import EMPTY_AFTER_S, EMPTY_BEFORE_S, reenact
+from aisle_store.store import GateKind
 
 LEAST_APART_M = 0.35
 LEAST_FROM_SHELVES_M = 0.20
@@ -116,6 +119,23 @@ def test_the_store_is_empty_before_and_after_and_everybody_passes_the_gates(stor
             offset = at - ends.mean(axis=0)
             assert abs(offset @ along) <= np.linalg.norm(ends[1] - ends[0]) / 2
             assert np.linalg.norm(offset - (offset @ along) * along) < 0.1
+
+
+def test_one_gate_for_both_directions(store):
+    gate = replace(store.gates["entrance"], kind=GateKind.BOTH)
+    shop = replace(store, gates={gate.gate: gate})
+    events = [
+        EnactedEvent(3.0 * i, person, "pick", (("2", "4", "5"),), (store.planogram["2", "4", "5"][0],)) for i, person in enumerate("ab")
+    ]
+    reenactment = reenact(shop, "one door", events, HandsProfile(), seed=0)
+    check_bodies(shop, reenactment)
+    assert [crossing.kind for crossing in reenactment.crossings].count(GateEventKind.EXIT) == 2
+
+
+def test_a_store_without_an_exit_is_refused(store):
+    shop = replace(store, gates={"entrance": store.gates["entrance"]})
+    with pytest.raises(ValueError, match="no gate is an exit"):
+        reenact(shop, "s", [EnactedEvent(0.0, "p", "pick", (("2", "4", "5"),), ())], HandsProfile(), seed=0)
 
 
 def test_a_session_without_events_is_an_empty_store(store):

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, ScaleReading
+from aisle_sim.enacted_events import enact
 from aisle_sim.labelled_sessions import LabelledEvent, LabelledSession
 from aisle_sim.live_schedule import LiveSchedule
 from aisle_sim.profiles import PROFILES, profile_from_mapping
+from aisle_sim.reenactment import reenact
 from aisle_sim.scale_model import load_scale_model, scale_model_from_mapping, scale_model_to_mapping
 from aisle_sim.simulator import iter_records, simulate, simulate_in_sequence
 
@@ -156,7 +158,8 @@ def test_shelves_go_on_where_the_last_session_ended(store):
 
 def test_harsh_hands_rest_on_plates(store, sessions):
     session = max(sessions.values(), key=lambda s: len(s.events))
-    reaches = [r for seed in range(3) for r in simulate(store, session, "harsh", seed).reenactment.reaches]
+    events, hands = enact(store, session).events, PROFILES["harsh"].hands
+    reaches = [reach for seed in range(3) for reach in reenact(store, session.session, events, hands, seed).reaches]
     assert any(reach.hold_s > 1.5 for reach in reaches)
     assert any(reach.lift_s > 1.0 for reach in reaches)
     assert max(reach.hold_s for reach in reaches) <= PROFILES["harsh"].hands.held_max_s
