@@ -96,6 +96,7 @@ class FloorUpdater:
     """Constant-velocity Kalman filters; all detections of a slot are fused at once, those far off with less weight (Huber)."""
 
     _HUBER = 2.0
+    #: One missed slot is no occlusion.
     _LEAST_UNSEEN_S = 0.15
 
     def __init__(self, config: TrackerConfig) -> None:
@@ -106,7 +107,7 @@ class FloorUpdater:
             return
         transition, noise = kalman.constant_velocity(dt_s, 2, self._config.acceleration_density)
         means, covariances = kalman.predict(*_stacked(people), transition, noise)
-        unseen = np.array([stamp_ns - p.seen_ns > self._LEAST_UNSEEN_S * NANOSECONDS + dt_s * NANOSECONDS for p in people])
+        unseen = np.array([stamp_ns - p.seen_ns > (self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS for p in people])
         means[unseen, 2:] *= np.exp(-dt_s / self._config.velocity_memory_s)
         _spread(people, means, covariances)
 
@@ -177,6 +178,7 @@ class PersonTracker:
         self._slot: list[PersonDetections] = []
         self._slot_start_ns = 0
         self._people: list[Person] = []
+        self._found: Innovations | None = None
         self._stamp_ns: int | None = None
         self._born = self._confirmed = 0
         self._superseded: dict[str, int] = {}
@@ -340,9 +342,8 @@ class PersonTracker:
                     person.apart_frames[other.number] = person.apart_frames.get(other.number, 0) + both
 
     def _begin_people(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
-        free = np.flatnonzero((owner < 0) & ~self._shadowed(detections, owner))
-        sharp = np.sqrt(np.linalg.eigvalsh(detections.covariances[free])[:, 1]) <= self._config.vaguest_m if len(free) else []
-        free = free[sharp] if len(free) else free
+        deviation = np.sqrt(np.linalg.eigvalsh(detections.covariances)[:, 1])
+        free = np.flatnonzero((owner < 0) & ~self._shadowed(detections, owner) & (deviation <= self._config.vaguest_m))
         for cluster in self._initiator.clusters(detections.subset(free)):
             members = free[cluster]
             precision = np.linalg.inv(detections.covariances[members])
