@@ -3,8 +3,7 @@
 All plates are stepped together in arrays, so the cost hardly depends on how much goes on. The method is a change detector with a
 reference window that lies before the tested one (as in Basseville and Nikiforov, Detection of Abrupt Changes, 1993, ch. 2): a plate
 is active when the mean of its last 0.2 s leaves its level, and steady again when that mean has stood still. The 0.2 s mean takes out
-the 5-13 Hz in which shelves ring; the level is a mean over 1.5 s that ends 1.5 s ago, so the beginning of a slow
-lift does not get in.
+the 5-13 Hz in which shelves ring; the level is a mean over 1.5 s that ends 1.5 s ago, so the beginning of a slow lift does not get in.
 """
 
 from __future__ import annotations
