@@ -261,6 +261,7 @@ def run(*factories: Callable[[], Node], arguments: Sequence[str] | None = None, 
         _spin(nodes, stop)
         return 0
     finally:
+        stop.close()
         for node in reversed(nodes):
             node.destroy_node()
         rclpy.try_shutdown()

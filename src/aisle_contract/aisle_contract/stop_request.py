@@ -14,5 +14,11 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
+    def close(self) -> None:
+        """For the very end: Ctrl-C on a terminal reaches a process twice, from the terminal and from who started it, and the second one
+        must not kill what is just ending well.
+        """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
