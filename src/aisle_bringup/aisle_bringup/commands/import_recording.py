@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.out.exists():
+        raise CommandError(f"{args.out} exists already: a bag is never overwritten, give another name or remove it")
     try:
         store = load_store(args.store)
         calibration = read_calibration(args.calibration, args.image_size, rate_hz=10.0) if args.calibration else None

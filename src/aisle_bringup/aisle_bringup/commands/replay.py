@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # Found out now and not after minutes of work.
+    if args.receipts.exists() and not args.receipts.is_dir():
+        raise CommandError(f"{args.receipts}: is a file, expected a folder for receipts")
     if args.live:
         # Imported here: offline replay does without the graph.
         from aisle_bringup.live_replay import replay_live

@@ -43,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # Found out now and not after minutes of work.
+    if args.json is not None and not args.json.parent.is_dir():
+        raise CommandError(f"{args.json}: there is no folder {args.json.parent}, expected one to write into")
     try:
         store, sessions = load_store(args.store), _chosen(load_sessions(args.sessions), args)
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
