@@ -188,11 +188,11 @@ class PlateLevels:
         left = np.zeros(len(self.phase), dtype=bool)
         settled = np.flatnonzero(self.phase == Phase.SETTLED)
         if len(settled):
-            after, variance = self.load_since(self.settled_bin[settled], settled, skip=SHORT)
+            # Not the window's own spread: it would excuse a load that creeps on.
+            after, _ = self.load_since(self.settled_bin[settled], settled, skip=SHORT)
             off = np.abs(self.mean[settled] - after)
-            config = self._config
-            limit = np.maximum(config.trigger_kg, config.trigger_deviations * np.sqrt(self.noise_now[settled] ** 2 + variance))
-            left[settled] = off > limit
+            limit = self._config.trigger_deviations * np.sqrt(2.0) * self.noise_now[settled]
+            left[settled] = off > np.maximum(self._config.trigger_kg, limit)
         return left
 
     def load_since(self, first_bin: np.ndarray | int, plates: np.ndarray, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
