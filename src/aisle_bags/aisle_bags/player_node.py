@@ -12,10 +12,11 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
+from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import Trigger
 
-from aisle_bags.bag_reader import BagError, BagReader
+from aisle_bags.bag_reader import BagError, BagReader, RawMessage
 from aisle_bags.playback import Playback
 from aisle_bags.replay import listened_topics, sensor_topics
 from aisle_contract import topics
@@ -47,7 +48,9 @@ class PlayerNode(CoreNode):
         self._config = config = self.declare(PlayerConfig)
         try:
             self._reader = BagReader(Path(config.bag))
-            namespace = self._reader.namespace()
+            # The node's own namespace chooses in a bag of several stores; a bag of one store is played under the names that it has.
+            own = self.get_namespace()
+            namespace = own if sensor_topics(self._reader, own) else self._reader.namespace()
             needed, wanted = sensor_topics(self._reader, namespace), listened_topics(self._reader, namespace)
         except BagError as error:
             raise ValueError(str(error)) from error
@@ -57,12 +60,12 @@ class PlayerNode(CoreNode):
         self._needed = [topic.name for topic in needed]
         self._optional = {topic.name for topic in wanted}
         self._clock_sender = self.create_publisher(ClockMessage, topics.CLOCK.name, to_rclpy(topics.CLOCK.qos))
-        self._flushes = [[self.create_client(Trigger, f"{name}/flush") for name in stage] for stage in FLUSHED]
+        self._flushes = [[self.create_client(Trigger, f"{namespace.rstrip('/')}/{name}/flush") for name in stage] for stage in FLUSHED]
         self._playback = Playback(self._reader.messages(self._senders_by_name), config.rate)
         self._sent = self._refused = 0
         self._answers: list[Any] = []
         self._begin_step(self._wait_for_listeners)
-        self.create_timer(config.clock_period_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(config.clock_period_s, lambda: self._advance(), clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def own_diagnostics(self) -> list[Diagnostic]:
         level = DiagnosticLevel.WARN if self._refused else DiagnosticLevel.OK
@@ -73,9 +76,6 @@ class PlayerNode(CoreNode):
         if self._reader is not None:
             self._reader.close()
         super().destroy_node()
-
-    def _tick(self) -> None:
-        self._advance()
 
     def _begin_step(self, step: Callable[[], None]) -> None:
         self._advance = step
@@ -95,21 +95,32 @@ class PlayerNode(CoreNode):
         self._begin_step(self._play)
 
     def _play(self) -> None:
-        for message in self._playback.due(self._in_step_s):
+        for message in self._due():
             sender = self._senders_by_name[message.topic]
-            if message.topic in self._optional and not sender.get_subscription_count():
-                continue
-            try:
-                sender.publish(message.data)
-                self._sent += 1
-            except RCLError as error:
-                self._refused += 1
-                self.warn(f"{message.topic}: not sent: {error}")
+            if message.topic not in self._optional or sender.get_subscription_count():
+                self._publish(sender, message.topic, message.data)
         second, nanosecond = divmod(self._playback.time_ns(self._in_step_s), NANOSECONDS)
-        self._clock_sender.publish(ClockMessage(clock=Time(sec=second, nanosec=nanosecond)))
+        self._publish(self._clock_sender, topics.CLOCK.name, ClockMessage(clock=Time(sec=second, nanosec=nanosecond)))
         if self._playback.finished:
             self.get_logger().info(f"{self._sent} messages played, {self._refused} refused by the middleware")
             self._begin_step(self._drain)
+
+    def _due(self) -> list[RawMessage]:
+        try:
+            due = self._playback.due(self._in_step_s)
+        except BagError as error:
+            self.get_logger().error(str(error))
+            raise SystemExit(1) from error
+        self._sent += len(due)
+        return due
+
+    def _publish(self, sender: Publisher, name: str, message: Any) -> None:
+        """``message``: a message or its bytes."""
+        try:
+            sender.publish(message)
+        except RCLError as error:
+            self._refused += 1
+            self.warn(f"{name}: not sent: {error}")
 
     def _drain(self) -> None:
         """Flushing must not overtake messages that are still on their way."""
