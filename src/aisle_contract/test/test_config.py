@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+
 from aisle_contract.config import from_mapping, parameter
 
 

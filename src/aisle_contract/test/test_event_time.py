@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from aisle_contract.event_time import EventTimeBuffer
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aisle_contract.event_time import EventTimeBuffer
 
 MS = 1_000_000
 
