@@ -180,8 +180,9 @@ def _behind_box(eye: np.ndarray, points: np.ndarray, pose: np.ndarray, low: np.n
     along = points @ to_local[:3, :3].T + to_local[:3, 3] - start
     along = np.where(np.abs(along) < 1e-9, 1e-9, along)
     first, second = (low - start) / along, (high - start) / along
-    enter = np.minimum(first, second).max(axis=1)
-    leave = np.maximum(first, second).min(axis=1)
+    # Written out per axis: NumPy's reductions are slow over an axis of three.
+    enter = np.maximum.reduce(list(np.minimum(first, second).T))
+    leave = np.minimum.reduce(list(np.maximum(first, second).T))
     end = 1 - _HIDING_MARGIN_M / np.maximum(np.linalg.norm(along, axis=1), 1e-6)
     return (enter <= leave) & (leave > 0) & (enter < end)
 
@@ -204,13 +205,14 @@ def _body_balls(joints: np.ndarray) -> list[tuple[np.ndarray, float]]:
 def _behind_balls(eye: np.ndarray, points: np.ndarray, balls: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """bool [T, N]: whether a ball stands between the eye and points [T, N, 3]."""
     along = points - eye
-    squared = np.maximum((along**2).sum(axis=-1), 1e-9)
+    squared = np.maximum(np.einsum("tni,tni->tn", along, along), 1e-9)
     end = 1 - _HIDING_MARGIN_M / np.sqrt(squared)
     hidden = np.zeros(points.shape[:2], dtype=bool)
     for centres, radius in balls:
         offset = centres - eye
-        share = np.clip((along * offset[:, None]).sum(axis=-1) / squared, 0.0, end)
-        away = ((share[..., None] * along - offset[:, None]) ** 2).sum(axis=-1)
+        towards = np.einsum("tni,ti->tn", along, offset)
+        share = np.clip(towards / squared, 0.0, end)
+        away = share**2 * squared - 2 * share * towards + np.einsum("ti,ti->t", offset, offset)[:, None]
         hidden |= away < radius**2
     return hidden
 
