@@ -78,7 +78,7 @@ def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[L
 def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
     console = Console()
     title = f"re-enacted: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
-    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("session", no_wrap=True)
     for heading in ("items", "precision", "recall", "F1", "receipts", "review", "over/under"):
         table.add_column(heading, justify="right", min_width=len(heading))
@@ -90,9 +90,13 @@ def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: St
     wrong = [line for score in scores for line in score.wrong_lines]
     if not wrong:
         return
-    lines = Table("session", "seed", "shopper", "product", title="re-enacted: lines that differ from the labels", box=box.SIMPLE)
-    lines.add_column("expected", justify="right")
-    lines.add_column("charged", justify="right")
+    lines = Table(title="re-enacted: lines that differ from the labels", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    lines.add_column("session", no_wrap=True)
+    lines.add_column("seed", no_wrap=True)
+    lines.add_column("shopper", no_wrap=True, max_width=12)
+    lines.add_column("product")
+    lines.add_column("expected", justify="right", no_wrap=True)
+    lines.add_column("charged", justify="right", no_wrap=True)
     for line in wrong:
         name = store.products[line.product].name if line.product in store.products else "not in the catalogue"
         lines.add_row(
