@@ -38,6 +38,9 @@ class SimulatedSensorsConfig:
 class SimulatedSensorsNode(CoreNode):
     """Waits for listeners, plays the sessions one after the other, and then goes on with an empty store until it is stopped."""
 
+    #: None until the parameters were found good: a node that refuses them is destroyed half-made.
+    _schedule: LiveSchedule | None = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__("simulated_sensors", **options)
         self._config = config = self.declare(SimulatedSensorsConfig)
@@ -68,7 +71,8 @@ class SimulatedSensorsNode(CoreNode):
         return [Diagnostic("re-enactment", level, text, (("records sent", str(self._sent)), ("behind", f"{behind_s:.2f} s")))]
 
     def destroy_node(self) -> None:
-        self._schedule.close()
+        if self._schedule is not None:
+            self._schedule.close()
         super().destroy_node()
 
     def _tick(self) -> None:
