@@ -7,6 +7,7 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
@@ -16,7 +17,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 from aisle_bringup import container
 from aisle_bringup.graph import GraphOptions, NodeSpec, build_graph, process_groups
 from aisle_store.store_files import load_store
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 ROOT = Path(__file__).resolve().parents[1]
 

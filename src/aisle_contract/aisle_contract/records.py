@@ -64,7 +64,7 @@ class BodyPoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One person on the floor: ``position`` float64 [2] m, ``velocity`` float64 [2] m/s, ``covariance`` float64 [4, 4] of (x, y, vx, vy)."""
+    """Person on the floor: ``position`` float64 [2] m, ``velocity`` float64 [2] m/s, ``covariance`` float64 [4, 4] of (x, y, vx, vy)."""
 
     track: str
     position: np.ndarray
