@@ -15,6 +15,7 @@ from rich.text import Text
 
 from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.commands.up import node_environment, process_specs
+from aisle_bringup.demo_picture import DemoPicture
 from aisle_bringup.demo_state import DemoState
 from aisle_bringup.demo_view import DemoView, comparison
 from aisle_bringup.graph import PROFILES, SESSIONS_FILE, GraphOptions
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", choices=PROFILES, default="nominal", help="how good the simulated sensors are (default: nominal)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated sensors (default: 0)")
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID of the demo's graph (default: one of its own)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="also draw paths, picks and receipts into this image file")
     parser.add_argument("--headless", action="store_true", help="plain lines instead of a picture, for continuous integration")
 
 
@@ -77,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ["ROS_DOMAIN_ID"] = str(DEMO_DOMAINS[os.getpid() % len(DEMO_DOMAINS)] if args.domain is None else args.domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     state = DemoState(store, sessions, args.seed)
+    drawing = DemoPicture(state)
     console = Console(highlight=False, soft_wrap=args.headless)
     picture = not args.headless and console.is_terminal
     workplace.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
         if not picture:
             console.print(headline)
         with Processes(specs, say, node_environment()) as processes:
-            outcome = _play(processes, state, console, headline if picture else None)
+            outcome = _play(processes, state, drawing, console, headline if picture else None)
+    if args.picture is not None:
+        drawing.save(args.picture)
     console.print(comparison(state.scores()))
     _print_end(console, outcome, workplace)
     return 1 if outcome.problem else 0
@@ -117,7 +122,7 @@ def _is_info(line: str) -> bool:
     return line.startswith(("[INFO]", "[DEBUG]"))
 
 
-def _play(processes: Processes, state: DemoState, console: Console, headline: str | None) -> Outcome:
+def _play(processes: Processes, state: DemoState, drawing: DemoPicture, console: Console, headline: str | None) -> Outcome:
     """Runs until all receipts are there, something fails or somebody stops it; with a headline as a picture, else as lines."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -133,7 +138,7 @@ def _play(processes: Processes, state: DemoState, console: Console, headline: st
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     stop = StopRequest()
-    node = DemoNode(state, tell)
+    node = DemoNode(state, drawing, tell)
     executor = make_executor()
     executor.add_node(node)
 
