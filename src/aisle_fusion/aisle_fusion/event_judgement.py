@@ -24,6 +24,8 @@ from aisle_store.store import ShelfKey, Store
 _COUNTS = (1, 2, 3)
 _LOG_COUNT_PRIOR = {1: np.log(0.87), 2: np.log(0.1), 3: np.log(0.03)}
 _PAIR_COUNTS = (-2, -1, 1, 2)
+#: Share of put-backs of unheld goods that are of one piece more.
+_FURTHER_MISSING = 0.1
 #: Judgements this much (nats) less likely than the best are left out.
 _CUT = 14.0
 #: No more than so many judgements of an event are carried on.
@@ -45,7 +47,7 @@ class JudgementConfig(WeightConfig):
     elsewhere_share: float = parameter(0.15, "Share of put-backs away from the product's home", 0.0, 1.0)
     unheld_share: float = parameter(0.001, "Share of put-backs of a product that the person is not known to hold", 0.0, 1.0)
     restock_share: float = parameter(0.05, "How often people who are not shoppers put goods on the shelves, against put-backs", 0.0, 10.0)
-    pair_share: float = parameter(0.004, "Share of events that are two moves in one", 0.0, 0.5)
+    pair_share: float = parameter(0.015, "Share of events that are two moves in one", 0.0, 0.5)
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
 
@@ -118,9 +120,13 @@ class EventJudge:
         return self._place_outcome(hypothesis, candidate, held)
 
     def _held_prior(self, held: Callable[[str, str], int], judgement: Judgement) -> float:
-        """Log prior of put-backs, given the pieces ``held(visit, product)``."""
-        unheld = sum(m.quantity < 0 and m.visit != "" and held(m.visit, m.product) < -m.quantity for m in judgement)
-        return unheld * float(np.log(self._config.unheld_share))
+        """Log prior of put-backs, given the pieces ``held(visit, product)``: the first missing piece costs most."""
+        log_prior = 0.0
+        for move in judgement:
+            missing = -move.quantity - held(move.visit, move.product) if move.quantity < 0 and move.visit else 0
+            if missing > 0:
+                log_prior += float(np.log(self._config.unheld_share) + (missing - 1) * np.log(_FURTHER_MISSING))
+        return log_prior
 
     def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
         """Log prior of picks in a pair: what has no home on this shelf is taken from it only where a piece was put before."""

@@ -21,7 +21,7 @@ from aisle_store.store import Plate, Store
 #: A hand over a plate is within this height above it (m); shelves leave 0.2-0.4 m.
 _HAND_ROOM = 0.25
 #: The wrist follows the fingers at this distance (m), so it may still be in front of the shelf.
-_HAND_LENGTH = 0.15
+_HAND_LENGTH = 0.08
 _HEIGHT_TOLERANCE = 0.08
 
 
@@ -30,7 +30,7 @@ class ProximityConfig:
     """Parameters of ``HandProximity``."""
 
     hand_deviation_m: float = parameter(
-        0.09, "Spread of the hand's distance to the plate it takes from, beside the wrist's own (m)", 0.01, 1.0
+        0.08, "Spread of the hand's distance to the plate it takes from, beside the wrist's own (m)", 0.01, 1.0
     )
     hand_gain: float = parameter(12.0, "Likelihood ratio of a hand at the plate", 1.0, 1000.0)
     hand_floor: float = parameter(0.03, "Likelihood ratio of a seen hand that was far away", 1e-6, 1.0)
@@ -38,8 +38,8 @@ class ProximityConfig:
     body_floor: float = parameter(0.005, "Likelihood ratio of a body that stood far away", 1e-9, 1.0)
     body_deviation_m: float = parameter(0.3, "Spread of the body's place along the shelf around the plates it takes from (m)", 0.05, 2.0)
     reach_m: float = parameter(0.9, "How far in front of a shelf's edge a person can stand and still reach it (m)", 0.3, 2.0)
-    lead_s: float = parameter(0.4, "The hand comes this long before the load begins to change (s)", 0.0, 5.0)
-    trail_s: float = parameter(0.3, "The hand may leave this long after the load was steady again (s)", 0.0, 5.0)
+    lead_s: float = parameter(0.25, "The hand comes this long before the load begins to change (s)", 0.0, 5.0)
+    trail_s: float = parameter(0.15, "The hand may leave this long after the load was steady again (s)", 0.0, 5.0)
     longest_unseen_s: float = parameter(20.0, "A person out of view for longer is not thought to have taken anything (s)", 0.0, 600.0)
 
 
@@ -89,14 +89,15 @@ class HandProximity:
         for column, plate in enumerate(plates):
             into = self._into_plate[plate.key]
             body_ratio, body_distance = self._body(_local(into, body), body_deviation, plate)
-            per_sample = body_ratio.copy()
+            per_sample = body_ratio
             if len(wrists):
                 reach = _outside_hand_room(_local(into, wrists), plate)
                 hand_ratio = np.full(len(samples), np.nan)
                 spread = np.hypot(self._config.hand_deviation_m, wrist_deviation)
                 single = self._config.hand_gain * np.exp(-0.5 * (reach / spread) ** 2) + self._config.hand_floor
                 np.fmax.at(hand_ratio, owners, single)
-                per_sample *= np.where(np.isnan(hand_ratio), 1.0, hand_ratio)
+                # A hand that is seen says most of what the body's place says: counted by half, not twice.
+                per_sample = np.where(np.isnan(hand_ratio), body_ratio, np.sqrt(body_ratio) * hand_ratio)
             ratio[column] = _mean_of_best(per_sample)
             distance[column] = float(reach.min()) if len(wrists) else float(body_distance.min())
         return ratio, distance
@@ -149,6 +150,6 @@ def _outside_hand_room(local: np.ndarray, plate: Plate) -> np.ndarray:
 
 
 def _mean_of_best(ratios: np.ndarray) -> float:
-    """Mean of the best quarter, two samples at least: one wrong wrist decides nothing, and a hand need not stay all the time."""
-    count = min(len(ratios), max(2, (len(ratios) + 3) // 4))
+    """Mean of the best half, two samples at least: one wrong wrist decides nothing, and a hand need not stay all the time."""
+    count = min(len(ratios), max(2, (len(ratios) + 1) // 2))
     return float(np.sort(ratios)[-count:].mean())

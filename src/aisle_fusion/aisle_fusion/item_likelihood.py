@@ -76,7 +76,9 @@ class ItemLikelihood:
     def nothing(self) -> float:
         """Log density (per kg) of the event's sum, times the share of such events, if no item was moved."""
         scale = self._config.nothing_scale_kg
-        return float(np.log(self._config.nothing_share / (2 * scale) + 1e-300) - abs(self.total) / scale)
+        # Half of what moved to and fro counts too: large changes that cancel are no accident.
+        amount = max(abs(self.total), self.size / 2)
+        return float(np.log(self._config.nothing_share / (2 * scale) + 1e-300) - amount / scale)
 
     def pair(self, masses: tuple[float, float], places: tuple[np.ndarray, np.ndarray]) -> float:
         """Log of the mean pattern likelihood of two loads (kg, signed), each somewhere among its ``places`` (indices into ``self.places``).

@@ -1,0 +1,79 @@
+"""Events that are parts of one move, and events that are several moves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fusion_scene import closed_carts, contents, enters_and_leaves, gate_heartbeats, in_order, run, shelf_event, shelf_records, tracks_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aisle_fusion.event_parts import joined, may_belong_together, opposite_parts
+
+ORDER = [str(i) for i in range(1, 13)]
+
+
+def test_a_slow_lift_in_two_steps_is_one_pick():
+    walker = enters_and_leaves("a", 1.0, 25.0, 0.9).reach(7.5, 11, "1", 11)
+    parts = shelf_event(8, 9, "1", {10: -0.02, 11: -0.11}), shelf_event(9.6, 10.6, "1", {10: -0.02, 11: -0.1})
+    gates = gate_heartbeats(30, (1.0, "in", "Ann"), (25.0, "out", ""))
+    (cart,) = closed_carts(run(in_order(tracks_of([walker], 30), gates, shelf_records(30, *parts))))
+    assert contents(cart) == {"jar": 1}
+    (evidence,) = cart.lines[0].evidence
+    assert evidence.event == "e_1_8_10+e_1_9.6_10"
+    assert evidence.change == pytest.approx(-0.25)
+
+
+def test_two_picks_of_one_product_in_a_row_stay_two():
+    walker = enters_and_leaves("a", 1.0, 25.0, 0.7).reach(7.5, 11, "1", 8)
+    picks = shelf_event(8, 9, "1", {8: -0.06}), shelf_event(9.6, 10.2, "1", {8: -0.061})
+    gates = gate_heartbeats(30, (1.0, "in", "Ann"), (25.0, "out", ""))
+    (cart,) = closed_carts(run(in_order(tracks_of([walker], 30), gates, shelf_records(30, *picks))))
+    assert contents(cart) == {"green": 2}
+    assert len(cart.lines[0].evidence) == 2
+
+
+def test_picks_and_put_backs_in_one_event_are_told_apart():
+    walker = enters_and_leaves("a", 1.0, 25.0, 0.5).reach(7.5, 9, "1", 2)
+    walker.reach(11.5, 12.6, "1", 2).reach(12.7, 13.3, "1", 7.5).reach(13.4, 14.2, "1", 11)
+    taken = shelf_event(8, 9, "1", {2: -0.1})
+    mixed = shelf_event(12, 14, "1", {1: 0.02, 2: 0.08, 7: -0.02, 8: -0.04, 11: -0.25})
+    gates = gate_heartbeats(30, (1.0, "in", "Ann"), (25.0, "out", ""))
+    (cart,) = closed_carts(run(in_order(tracks_of([walker], 30), gates, shelf_records(30, taken, mixed))))
+    assert contents(cart) == {"green": 1, "jar": 1}
+
+
+def test_events_belong_together_only_on_one_shelf_in_one_direction_soon_after_and_with_plates_in_common():
+    first = shelf_event(8, 9, "1", {7: -0.03})
+    assert may_belong_together(first, shelf_event(9.5, 10, "1", {7: -0.03}), 1.5)
+    assert not may_belong_together(first, shelf_event(9.5, 10, "2", {7: -0.03}), 1.5)
+    assert not may_belong_together(first, shelf_event(9.5, 10, "1", {7: 0.03}), 1.5)
+    assert not may_belong_together(first, shelf_event(11, 12, "1", {7: -0.03}), 1.5)
+    assert not may_belong_together(first, shelf_event(9.5, 10, "1", {9: -0.03}), 1.5)
+
+
+def test_joining_adds_changes_and_variances():
+    whole = joined(shelf_event(8, 9, "1", {1: -0.1, 2: -0.2}, 0.003), shelf_event(9.5, 10, "1", {2: -0.1, 3: -0.05}, 0.004))
+    assert whole.plates == ("1", "2", "3")
+    assert whole.change == pytest.approx([-0.1, -0.3, -0.05])
+    assert whole.deviation == pytest.approx([0.003, 0.005, 0.004])
+    assert whole.end_ns > whole.start_ns
+
+
+def test_parts_take_the_quiet_plates_beside_them_and_what_was_taken_comes_first():
+    event = shelf_event(8, 9, "1", {1: 0.001, 2: 0.1, 3: 0.002, 5: -0.001, 6: -0.06, 7: -0.002})
+    taken, put = opposite_parts(event, ORDER, 0.015)
+    assert (taken.plates, put.plates) == (("5", "6", "7"), ("1", "2", "3"))
+
+
+def test_cross_talk_in_the_other_direction_is_no_part():
+    event = shelf_event(8, 9, "1", {5: 0.02, 6: -0.64, 7: 0.018})
+    assert opposite_parts(event, ORDER, 0.015) == [event]
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=12))
+def test_parts_have_all_plates_once_and_the_whole_change(changes):
+    event = shelf_event(8, 9, "1", {i + 1: change for i, change in enumerate(changes)})
+    parts = opposite_parts(event, ORDER, 0.015)
+    assert sorted(plate for part in parts for plate in part.plates) == sorted(event.plates)
+    assert np.isclose(sum(part.change.sum() for part in parts), event.change.sum())
