@@ -1,0 +1,69 @@
+"""Who is near: hands and bodies against plates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fusion_scene import Walker, at, shelf_event, small_store, tracks_of
+
+from aisle_contract.records import ShelfEvent
+from aisle_fusion.hand_proximity import HandProximity, Proximity, ProximityConfig
+from aisle_fusion.shopper_sessions import TrackSpan, Visit
+from aisle_fusion.track_history import TrackHistory
+
+STORE = small_store()
+EVENT = shelf_event(5, 6, "1", {3: -0.1})
+PLATES = [STORE.plate("1", "1", "3")]
+
+
+def measure(*walkers: Walker, event: ShelfEvent = EVENT, end: float = 10.0) -> dict[str, Proximity]:
+    history = TrackHistory(int(90e9))
+    for tracks in tracks_of(list(walkers), end):
+        history.add(tracks)
+    visits = []
+    for walker in walkers:
+        life = history.get(walker.track)
+        visit = Visit(walker.track, "", life.first_ns, life.seen_ns, life.newest.position, life.newest.velocity)
+        visit.spans.append(TrackSpan(walker.track, life.first_ns, None if life.present else life.last_ns))
+        visits.append(visit)
+    proximities = HandProximity(STORE, ProximityConfig(), history).measure(event, PLATES, visits)
+    return {proximity.visit: proximity for proximity in proximities}
+
+
+def stands(track: str, x: float, y: float = -0.55, end: float = 10.0) -> Walker:
+    return Walker(track, (0, x, y), (end, x, y))
+
+
+def test_a_hand_at_the_plate_outweighs_a_body_in_front_of_it():
+    found = measure(stands("a", 0.25), stands("b", 0.7).reach(4.5, 6.5, "1", 3))
+    assert found["b"].ratio[0] > 4 * found["a"].ratio[0]
+    assert found["b"].distance[0] == pytest.approx(0.0, abs=0.02)
+
+
+def test_far_away_counts_less_than_nobody_known():
+    found = measure(stands("a", 3.5), stands("b", 0.25, -1.9))
+    assert all(proximity.ratio[0] < 0.1 for proximity in found.values())
+
+
+def test_a_hand_that_came_at_another_time_is_not_the_one():
+    found = measure(stands("a", 0.25).reach(1.0, 3.0, "1", 3), stands("b", 0.25).reach(4.8, 6.0, "1", 3))
+    assert found["b"].ratio[0] > 4 * found["a"].ratio[0]
+
+
+def test_a_hand_at_another_shelf_above_is_not_at_this_plate():
+    found = measure(stands("a", 0.25).reach(4.5, 6.5, "2", 3), stands("b", 0.25).reach(4.5, 6.5, "1", 3))
+    assert found["b"].ratio[0] > 4 * found["a"].ratio[0]
+
+
+def test_one_out_of_view_may_have_done_it_but_less_surely():
+    near, lost = stands("a", 0.25), stands("b", 0.25, end=3.0)
+    found = measure(near, lost)
+    assert found["b"].ratio[0] > 0.1
+    long_lost = measure(stands("c", 0.25, end=3.0), event=shelf_event(60, 61, "1", {3: -0.1}), end=62.0)
+    assert long_lost == {}
+
+
+def test_a_visit_that_has_left_before_is_not_measured():
+    history = TrackHistory(int(90e9))
+    visit = Visit("v", "", at(0), at(3), np.zeros(2), np.zeros(2), left_ns=at(3))
+    assert HandProximity(STORE, ProximityConfig(), history).measure(EVENT, PLATES, [visit]) == []
