@@ -17,6 +17,10 @@ from aisle_fusion.shelf_monitor import ShelfMonitorConfig
 from aisle_perception.tracker import TrackerConfig
 
 
+class SettingsError(ValueError):
+    """A parameter file cannot be used: the message names file, section and parameter, what was found and what was expected."""
+
+
 @dataclass(frozen=True)
 class CoreSettings:
     """One config per core; each field is named as the node that runs the core."""
@@ -34,8 +38,7 @@ def load_settings(path: Path) -> CoreSettings:
     """Reads a ROS parameter file: sections named after nodes (a leading namespace is ignored), each with ``ros__parameters``.
 
     A section for all nodes (``/**``) counts for the cores that have its parameters, and less than a node's own section. Sections of
-    other nodes hold nothing that a core reads. Raises ValueError that names file, section and parameter for anything that is not
-    understood, OSError if the file cannot be read.
+    other nodes hold nothing that a core reads. Raises SettingsError for anything that is not understood, OSError if the file cannot be read.
     """
     sections = _sections(path)
     return CoreSettings(**{node: _config(path, node, sections) for node in _CONFIGS})
@@ -45,14 +48,14 @@ def _sections(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         document = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML file: {error}") from error
+        raise SettingsError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(document, Mapping):
-        raise ValueError(f"{path}: expected sections named after nodes, found {type(document).__name__}")
+        raise SettingsError(f"{path}: expected sections named after nodes, found {type(document).__name__}")
     sections: dict[str, Mapping[str, Any]] = {}
     for name, content in document.items():
         parameters = content.get("ros__parameters") if isinstance(content, Mapping) else None
         if not isinstance(parameters, Mapping):
-            raise ValueError(f"{path}: section '{name}': expected a mapping 'ros__parameters'")
+            raise SettingsError(f"{path}: section '{name}': expected a mapping 'ros__parameters'")
         sections[str(name).rsplit("/", 1)[-1]] = parameters
     return sections
 
@@ -61,4 +64,7 @@ def _config(path: Path, node: str, sections: Mapping[str, Mapping[str, Any]]) ->
     config_class = _CONFIGS[node]
     names = {field.name for field in dataclasses.fields(config_class)}
     common = {name: value for name, value in sections.get("**", {}).items() if name in names}
-    return config.from_mapping(config_class, {**common, **sections.get(node, {})}, f"{path}: section '{node}'")
+    try:
+        return config.from_mapping(config_class, {**common, **sections.get(node, {})}, f"{path}: section '{node}'")
+    except ValueError as error:
+        raise SettingsError(str(error)) from error

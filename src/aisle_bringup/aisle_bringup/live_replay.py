@@ -31,7 +31,7 @@ def replay_live(args: argparse.Namespace) -> int:
         try:
             bag, options = _prepared(args, Path(scratch))
             nodes = build_graph(load_store(options.store), options)
-        except (BagError, StoreError, DetectorError, GraphError, ValueError) as error:
+        except (BagError, StoreError, DetectorError, GraphError) as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"{error.filename or args.bag}: {error.strerror or error}") from None

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from aisle_bags.bag_reader import BagError, BagReader, RawMessage
 from aisle_bags.bag_store import store_of
-from aisle_bags.core_settings import load_settings
+from aisle_bags.core_settings import SettingsError, load_settings
 from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_bags.replay import plan_replay, replay_records
 from aisle_bringup.command import CommandError, repository_root
@@ -23,12 +23,12 @@ from aisle_perception.detector import CameraDetectors, DetectorError
 from aisle_store.store_files import StoreError, load_store
 
 SUMMARY = "Replay a bag: the same cores make the same receipts; --live plays it into the running graph's nodes"
-EXAMPLE = "./aisle replay bags/two-products --receipts /tmp/receipts"
+EXAMPLE = "./aisle replay bags/cps-test-4-nominal-0 --receipts /tmp/receipts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, metavar="BAG", help="folder or MCAP file")
-    parser.add_argument("--receipts", type=Path, required=True, metavar="DIR", help="write one <session>.json per shopper here")
+    parser.add_argument("--receipts", type=Path, metavar="DIR", help="write one <session>.json per shopper here")
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the store (default: the one that travels in the bag)")
     parser.add_argument("--detector", metavar="KIND:PATH", help="find persons in the bag's images: openvino:PATH, onnx:PATH or motion")
     parser.add_argument("--namespace", metavar="NAME", help="of the store's topics, where the bag holds several stores")
@@ -39,20 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # Found out now and not after minutes of work.
-    if args.receipts.exists() and not args.receipts.is_dir():
+    if args.receipts is not None and args.receipts.exists() and not args.receipts.is_dir():
         raise CommandError(f"{args.receipts}: is a file, expected a folder for receipts")
     if args.live:
         # Imported here: offline replay does without the graph.
         from aisle_bringup.live_replay import replay_live
 
         code = replay_live(args)
-        _print_receipts([read_receipt(file) for file in sorted(args.receipts.glob("*.json"))], args.receipts)
+        if args.receipts is not None:
+            _print_receipts([read_receipt(file) for file in sorted(args.receipts.glob("*.json"))], args.receipts)
         return code
     try:
         result = _replayed(args)
-        for receipt in result.receipts:
+        for receipt in result.receipts if args.receipts is not None else ():
             write_receipt(receipt, args.receipts)
-    except (BagError, StoreError, DetectorError, ValueError) as error:
+    except (BagError, StoreError, DetectorError, SettingsError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename or args.receipts}: {error.strerror or error}") from None
@@ -84,7 +85,7 @@ def _speed(recorded_s: float, elapsed_s: float) -> str:
     return f"{recorded_s / max(elapsed_s, 1e-3):.1f} x real time"
 
 
-def _report(result: OfflineResult, folder: Path) -> None:
+def _report(result: OfflineResult, folder: Path | None) -> None:
     for warning in dict.fromkeys(result.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     for alert in result.alerts:
@@ -94,10 +95,13 @@ def _report(result: OfflineResult, folder: Path) -> None:
     _print_receipts(result.receipts, folder)
 
 
-def _print_receipts(receipts: list[Receipt], folder: Path) -> None:
+def _print_receipts(receipts: list[Receipt], folder: Path | None) -> None:
     console = Console()
     for receipt in receipts:
         console.print(_table(receipt))
+    if folder is None:
+        print(f"receipts: {len(receipts)}, none written (--receipts DIR writes them)")
+        return
     written = {receipt_path(receipt, folder) for receipt in receipts}
     others = sum(file not in written for file in folder.glob("*.json")) if folder.is_dir() else 0
     print(f"receipts in {folder}: {len(receipts)}" + (f" (and {others} that were there before)" if others else ""))

@@ -14,11 +14,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aisle_bags.core_settings import load_settings
+from aisle_bags.core_settings import SettingsError, load_settings
 from aisle_bags.reenacted_scores import ScoreTask, score_sessions
 from aisle_bags.scoring import SessionScore, summary
 from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.progress import progress
+from aisle_sim.floor_motion import NoWayError
 from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
 from aisle_sim.profiles import PROFILES
 from aisle_store.store import Store
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         with progress("re-enacting", len(sessions) * args.seeds) as advance:
             task = ScoreTask(store, settings, args.profile, args.bags)
             scores = score_sessions(task, sessions, range(args.seeds), args.jobs, scored=lambda score: advance(1, note=score.session))
-    except (StoreError, SessionFileError, ValueError, FileExistsError) as error:
+    except (StoreError, SessionFileError, NoWayError, SettingsError, FileExistsError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror or error}") from None
