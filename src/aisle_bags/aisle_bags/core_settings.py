@@ -38,7 +38,8 @@ def load_settings(path: Path) -> CoreSettings:
     """Reads a ROS parameter file: sections named after nodes (a leading namespace is ignored), each with ``ros__parameters``.
 
     A section for all nodes (``/**``) counts for the cores that have its parameters, and less than a node's own section. Sections of
-    other nodes hold nothing that a core reads. Raises SettingsError for anything that is not understood, OSError if the file cannot be read.
+    other nodes hold nothing that a core reads. Raises SettingsError for anything that is not understood, OSError if the file cannot
+    be read.
     """
     sections = _sections(path)
     return CoreSettings(**{node: _config(path, node, sections) for node in _CONFIGS})
