@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
             f"""rm -f '{start.name}'
 [ -f ~/.bashrc ] && . ~/.bashrc
 . '{repository_root() / "install" / "setup.bash"}'
+export PATH='{Path(sys.executable).parent}':"$PATH"
 PS1="(aisle) ${{PS1:-\\$ }}"
 """
         )
