@@ -7,7 +7,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
-from aisle_bringup.demo_picture import DemoPicture
 from aisle_bringup.demo_state import DemoState
 from aisle_contract import topics
 from aisle_contract.base_node import DROPS, CoreNode, to_rclpy
@@ -18,13 +17,13 @@ LATE = ("dropped_late", "pieces that came too late", "records too late")
 
 
 class DemoNode(CoreNode):
-    """``tell(line)`` gets what has changed, as text."""
+    """``tell(line)`` gets what has changed, as text; ``draw(record)`` every record."""
 
-    def __init__(self, state: DemoState, drawing: DemoPicture, tell: Callable[[str], None], **options: Any) -> None:
+    def __init__(self, state: DemoState, tell: Callable[[str], None], draw: Callable[[Record], None], **options: Any) -> None:
         super().__init__("demo", **options)
         self._state = state
-        self._drawing = drawing
         self._tell = tell
+        self._draw = draw
         self._lost: dict[str, int] = {}
         self._late: dict[str, int] = {}
         gates = [topics.gate_events(gate) for gate in state.store.gates]
@@ -33,7 +32,7 @@ class DemoNode(CoreNode):
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS.name, self._count_drops, to_rclpy(topics.DIAGNOSTICS.qos))
 
     def _take(self, record: Record) -> None:
-        self._drawing.step(record)
+        self._draw(record)
         for line in self._state.step(record):
             self._tell(line)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -15,7 +16,6 @@ from rich.text import Text
 
 from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.commands.up import node_environment, process_specs
-from aisle_bringup.demo_picture import DemoPicture
 from aisle_bringup.demo_state import DemoState
 from aisle_bringup.demo_view import DemoView, comparison
 from aisle_bringup.graph import PROFILES, SESSIONS_FILE, GraphOptions
@@ -23,6 +23,9 @@ from aisle_bringup.graph_arguments import store_and_graph
 from aisle_bringup.processes import Processes
 from aisle_contract.stop_request import StopRequest
 from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions, select_sessions
+
+if TYPE_CHECKING:
+    from aisle_bringup.demo_picture import DemoPicture
 
 SUMMARY = "Watch re-enacted shopping sessions go through the live graph"
 EXAMPLE = "./aisle demo --speed 2"
@@ -35,6 +38,7 @@ HEADLESS_SPEED = 4.0
 FRAME_S = 0.15
 #: The graph is given up when it has said nothing for so long.
 SILENCE_S = 60.0
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ["ROS_DOMAIN_ID"] = str(DEMO_DOMAINS[os.getpid() % len(DEMO_DOMAINS)] if args.domain is None else args.domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     state = DemoState(store, sessions, args.seed)
-    drawing = DemoPicture(state)
+    drawing = _picture_of(state) if args.picture is not None else None
     console = Console(highlight=False, soft_wrap=args.headless)
     picture = not args.headless and console.is_terminal
     workplace.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             console.print(headline)
         with Processes(specs, say, node_environment()) as processes:
             outcome = _play(processes, state, drawing, console, headline if picture else None)
-    if args.picture is not None:
+    if drawing is not None:
         drawing.save(args.picture)
     console.print(comparison(state.scores()))
     _print_end(console, outcome, workplace)
@@ -108,6 +112,13 @@ def _chosen_sessions(path: Path, ids: str) -> list[LabelledSession]:
         return select_sessions(load_sessions(path), ids, path)
     except (SessionFileError, OSError) as error:
         raise CommandError(str(error)) from error
+
+
+def _picture_of(state: DemoState) -> DemoPicture:
+    # matplotlib takes a second to import; most runs draw nothing.
+    from aisle_bringup.demo_picture import DemoPicture
+
+    return DemoPicture(state)
 
 
 def _headline(sessions: int, processes: int, speed: float) -> str:
@@ -122,7 +133,7 @@ def _is_info(line: str) -> bool:
     return line.startswith(("[INFO]", "[DEBUG]"))
 
 
-def _play(processes: Processes, state: DemoState, drawing: DemoPicture, console: Console, headline: str | None) -> Outcome:
+def _play(processes: Processes, state: DemoState, drawing: DemoPicture | None, console: Console, headline: str | None) -> Outcome:
     """Runs until all receipts are there, something fails or somebody stops it; with a headline as a picture, else as lines."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -138,7 +149,7 @@ def _play(processes: Processes, state: DemoState, drawing: DemoPicture, console:
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     stop = StopRequest()
-    node = DemoNode(state, drawing, tell)
+    node = DemoNode(state, tell, drawing.step if drawing is not None else lambda record: None)
     executor = make_executor()
     executor.add_node(node)
 
@@ -170,7 +181,7 @@ def _wait(processes: Processes, state: DemoState, stop: StopRequest, spin_until:
         if state.now_ns != last_heard:
             heard_at, last_heard = time.monotonic(), state.now_ns
         if stop.asked:
-            return "interrupted"
+            return INTERRUPTED
         if processes.crashed:
             return "; ".join(f"process {name} ended with {code}" for name, code in processes.crashed.items())
         if time.monotonic() - heard_at > SILENCE_S:
@@ -183,5 +194,7 @@ def _print_end(console: Console, outcome: Outcome, workplace: Path) -> None:
     console.print(f"{outcome.seconds:.0f} s; {dropped} messages dropped; receipts: {workplace / 'receipts'}")
     for name, count in outcome.dropped.items():
         console.print(Text(f"  {name}: {count} dropped", style="yellow"))
-    if outcome.problem:
+    if outcome.problem == INTERRUPTED:
+        console.print(Text("Stopped before all receipts were there.", style="yellow"))
+    elif outcome.problem:
         console.print(Text(f"The graph failed: {outcome.problem}. What its processes said: {workplace / 'graph.log'}", style="bold red"))
