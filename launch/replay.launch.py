@@ -19,10 +19,11 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", description="bag to play"),
+            DeclareLaunchArgument("store", description="folder of the store that the bag was recorded in"),
             DeclareLaunchArgument("rate", default_value="1.0", description="how many times faster than recorded"),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(STORE_LAUNCH)),
-                launch_arguments={"sensors": "none", "use_sim_time": "true"}.items(),
+                launch_arguments={"store": LaunchConfiguration("store"), "sensors": "none", "use_sim_time": "true"}.items(),
             ),
             Node(
                 package="aisle_bags",

@@ -30,6 +30,8 @@ def generate_launch_description() -> LaunchDescription:
             Node(
                 package="rviz2",
                 executable="rviz2",
+                # The configuration's topics are relative, as the graph's are.
+                namespace=LaunchConfiguration("namespace"),
                 arguments=["-d", str(ROOT / "rviz" / "store.rviz")],
                 parameters=[{"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}],
                 condition=IfCondition(LaunchConfiguration("rviz")),
