@@ -324,7 +324,7 @@ def _check_parameter_file(path: Path, nodes: Sequence[NodeSpec]) -> None:
 
 
 #: Nodes that a parameter file may speak of although the graph at hand does not run them.
-KNOWN_NODES = frozenset({"checkout", "cart_fusion", "tracker", "shelf_monitor", "markers", "recorder", "simulated_sensors"})
+KNOWN_NODES = frozenset({"checkout", "cart_fusion", "tracker", "shelf_monitor", "markers", "recorder", "player", "simulated_sensors"})
 
 
 def _keys(document: Any) -> str:

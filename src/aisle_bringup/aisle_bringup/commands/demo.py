@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
     drawing = _picture_of(state) if args.picture is not None else None
     console = Console(highlight=False, soft_wrap=args.headless)
     picture = not args.headless and console.is_terminal
-    workplace.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(workplace, ignore_errors=True)
+    workplace.mkdir(parents=True)
     with (workplace / "graph.log").open("w") as log:
 
         def say(process: str, line: str) -> None:
