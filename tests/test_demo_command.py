@@ -40,3 +40,8 @@ def test_unknown_sessions_are_one_line():
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "no session 'nobody'" in done.stderr
+
+
+def test_a_wrong_speed_is_one_line():
+    done = demo("--speed", "-1")
+    assert (done.returncode, done.stderr) == (2, "aisle: speed is -1, expected 0.01 .. 100\n")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aisle_bags.scoring import SessionScore, score_session
 from aisle_contract.records import (
+    NANOSECONDS,
     Alert,
     AlertLevel,
     Cart,
@@ -31,6 +32,8 @@ from aisle_store.store import Store
 
 #: Shelf events that are kept for showing.
 EVENTS_SHOWN = 8
+#: A receipt that has not come this long after the last shopper left will not come.
+RECEIPT_DUE_S = 60
 
 
 @dataclass
@@ -59,6 +62,7 @@ class DemoState:
         self._seed = seed
         self._entries_ns: list[int] = []
         self._exits = 0
+        self._last_exit_ns = 0
 
     @property
     def shoppers_expected(self) -> int:
@@ -76,6 +80,12 @@ class DemoState:
         """Everybody has come and gone, and as many receipts are there."""
         expected = self.shoppers_expected
         return len(self._entries_ns) >= expected and self._exits >= expected and len(self.receipts) >= expected
+
+    @property
+    def overdue(self) -> bool:
+        """Everybody has left long ago by the graph's own time, and still a receipt is missing."""
+        all_left = self._exits >= self.shoppers_expected
+        return all_left and not self.finished and self.now_ns > self._last_exit_ns + RECEIPT_DUE_S * NANOSECONDS
 
     def step(self, record: Record) -> Iterator[str]:
         self.now_ns = max(record.stamp_ns, self.now_ns or record.stamp_ns)
@@ -126,6 +136,7 @@ class DemoState:
             yield f"entry    {event.shopper or 'somebody'} at gate {event.gate}"
         elif event.kind == GateEventKind.EXIT:
             self._exits += 1
+            self._last_exit_ns = event.stamp_ns
             yield f"exit     at gate {event.gate}"
 
     def _cart(self, cart: Cart) -> Iterator[str]:

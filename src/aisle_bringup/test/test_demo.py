@@ -98,6 +98,15 @@ def test_a_missing_receipt_is_a_missed_one(state):
     assert [(score.right_receipts, score.receipts) for score in state.scores()] == [(0, 1), (2, 2)]
 
 
+def test_a_receipt_that_does_not_come_is_noticed(state):
+    play_all(state)
+    state.receipts.pop()
+    tell(state, Tracks(at(80), ()))
+    assert not state.overdue
+    tell(state, Tracks(at(90), ()))
+    assert state.overdue
+
+
 def test_lines_tell_what_changed_once(state):
     person = state.sessions[0].persons[0]
     said = tell(state, gate(0, GateEventKind.STATUS), gate(1, GateEventKind.ENTRY, person))

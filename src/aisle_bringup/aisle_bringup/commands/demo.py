@@ -19,7 +19,7 @@ from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.commands.up import node_environment, process_specs
 from aisle_bringup.demo_state import DemoState
 from aisle_bringup.demo_view import DemoView, comparison
-from aisle_bringup.graph import PROFILES, SESSIONS_FILE, GraphOptions
+from aisle_bringup.graph import PROFILES, SESSIONS_FILE, GraphError, GraphOptions
 from aisle_bringup.graph_arguments import store_and_graph
 from aisle_bringup.processes import Processes
 from aisle_contract.stop_request import StopRequest
@@ -38,7 +38,7 @@ HEADLESS_SPEED = 4.0
 #: The picture is drawn this often.
 FRAME_S = 0.15
 #: The graph is given up when it has said nothing for so long.
-SILENCE_S = 60.0
+SILENCE_S = 120.0
 INTERRUPTED = "interrupted"
 
 
@@ -70,16 +70,7 @@ def run(args: argparse.Namespace) -> int:
     sessions_file = args.sessions or folder / SESSIONS_FILE
     sessions = _chosen_sessions(sessions_file, args.session_ids)
     workplace = root / ".aisle" / "demo"
-    options = GraphOptions(
-        store=folder,
-        sessions=sessions_file,
-        session_ids=tuple(session.session for session in sessions),
-        profile=args.profile,
-        seed=args.seed,
-        speed=args.speed or (HEADLESS_SPEED if args.headless else 1.0),
-        receipts=workplace / "receipts",
-        parameters=root / "config" / "graph.yaml",
-    )
+    options = _options(args, folder, sessions_file, sessions, workplace)
     store, nodes = store_and_graph(options)
     os.environ["ROS_DOMAIN_ID"] = str(DEMO_DOMAINS[os.getpid() % len(DEMO_DOMAINS)] if args.domain is None else args.domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -107,6 +98,23 @@ def run(args: argparse.Namespace) -> int:
     console.print(comparison(state.scores()))
     _print_end(console, outcome, workplace)
     return 1 if outcome.problem else 0
+
+
+def _options(args: argparse.Namespace, folder: Path, sessions_file: Path, sessions: list[LabelledSession], workplace: Path) -> GraphOptions:
+    default_speed = HEADLESS_SPEED if args.headless else 1.0
+    try:
+        return GraphOptions(
+            store=folder,
+            sessions=sessions_file,
+            session_ids=tuple(session.session for session in sessions),
+            profile=args.profile,
+            seed=args.seed,
+            speed=default_speed if args.speed is None else args.speed,
+            receipts=workplace / "receipts",
+            parameters=repository_root() / "config" / "graph.yaml",
+        )
+    except GraphError as error:
+        raise CommandError(str(error)) from error
 
 
 def _chosen_sessions(path: Path, ids: str) -> list[LabelledSession]:
@@ -186,6 +194,8 @@ def _wait(processes: Processes, state: DemoState, stop: StopRequest, spin_until:
             return INTERRUPTED
         if processes.crashed:
             return "; ".join(f"process {name} ended with {code}" for name, code in processes.crashed.items())
+        if state.overdue:
+            return f"{len(state.receipts)} of {state.shoppers_expected} receipts came, although everybody has left"
         if time.monotonic() - heard_at > SILENCE_S:
             return f"{len(state.receipts)} of {state.shoppers_expected} receipts came, then nothing for {SILENCE_S:g} s"
     return ""
