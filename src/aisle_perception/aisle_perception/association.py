@@ -6,12 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 
 from aisle_perception.kalman import squared_mahalanobis
 
 #: log det of the innovation covariance that counts as "no knowledge" (1 m in each axis): keeps all costs inside the gate negative.
 _VAGUE_LOG_DETERMINANT = 4.0
+#: Stands for "not the same person" among squared distances that have to be finite.
+_NEVER = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +59,10 @@ def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDet
     observation = detections.observation()
     expected = np.einsum("mij,nj->nmi", observation, means)
     spread = np.einsum("mij,njk,mlk->nmil", observation, covariances, observation, optimize=False) + detections.covariances
-    difference = detections.positions - expected
-    return Innovations(squared_mahalanobis(difference, spread), np.log(np.linalg.det(spread)))
+    (dx, dy), (xx, xy, yy) = np.moveaxis(detections.positions - expected, -1, 0), (spread[..., 0, 0], spread[..., 0, 1], spread[..., 1, 1])
+    determinant = xx * yy - xy**2
+    # d^T C^-1 d of 2 x 2 matrices written out: there are persons x detections of them.
+    return Innovations((yy * dx**2 - 2.0 * xy * dx * dy + xx * dy**2) / determinant, np.log(determinant))
 
 
 class GlobalNearestNeighbour:
@@ -90,17 +95,12 @@ class ClusterInitiator:
 
     def clusters(self, detections: FloorDetections) -> list[np.ndarray]:
         """Numbers of the detections of each new person, in a fixed order."""
-        groups = [np.array([i]) for i in range(len(detections))]
         if len(detections) < 2:
-            return groups
+            return [np.array([number]) for number in range(len(detections))]
         difference = detections.positions[:, None] - detections.positions[None]
         distance = squared_mahalanobis(difference, detections.covariances[:, None] + detections.covariances[None])
-        distance = np.where(detections.cameras[:, None] == detections.cameras[None], np.inf, distance)
-        while len(groups) > 1:
-            links = [(distance[np.ix_(a, b)].max(), i, j) for i, a in enumerate(groups) for j, b in enumerate(groups) if i < j]
-            nearest, i, j = min(links)
-            if nearest > self._gate:
-                break
-            groups[i] = np.concatenate([groups[i], groups[j]])
-            del groups[j]
-        return groups
+        distance = np.where(detections.cameras[:, None] == detections.cameras[None], _NEVER, distance)
+        pairs = np.triu_indices(len(detections), 1)
+        labels = fcluster(linkage(distance[pairs], "complete"), self._gate, "distance")
+        _, first = np.unique(labels, return_index=True)
+        return [np.flatnonzero(labels == labels[number]) for number in np.sort(first)]
