@@ -1,10 +1,13 @@
 """Batched Kalman filters with constant-velocity motion (Bar-Shalom, Li, Kirubarajan: Estimation with Applications to Tracking, 2001).
 
 States are ordered positions first: (x, y, vx, vy) on the floor, (x, y, z, vx, vy, vz) for points of the body. All functions work on
-N states at once and return new arrays.
+N states at once and return new arrays. Where axes are independent of each other (boxes in an image), ``AxisStates`` needs a tenth of the
+arithmetic for the same numbers; its functions work in place.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -65,3 +68,68 @@ def fuse(
 def squared_mahalanobis(difference: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """d^T C^-1 d for ``difference`` [..., M] and ``covariance`` [..., M, M]."""
     return np.einsum("...i,...i->...", difference, np.linalg.solve(covariance, difference[..., None])[..., 0])
+
+
+@dataclass(eq=False)
+class AxisStates:
+    """N constant-velocity states of A axes each that neither move nor are measured together, as the sides of a box.
+
+    Their joint covariance is block-diagonal, so position's and velocity's variances and covariance per axis are all of it: ``position``,
+    ``velocity``, ``position_variance``, ``covariance`` (of position with velocity) and ``velocity_variance``, each float64 [N, A].
+    """
+
+    position: np.ndarray
+    velocity: np.ndarray
+    position_variance: np.ndarray
+    covariance: np.ndarray
+    velocity_variance: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    @classmethod
+    def at_rest(cls, position: np.ndarray, position_variance: np.ndarray, velocity_variance: np.ndarray) -> AxisStates:
+        """New states: measured once, velocity unknown (zero with the variance given)."""
+        zero = np.zeros_like(position)
+        return cls(position, zero, position_variance, zero.copy(), velocity_variance)
+
+    def subset(self, chosen: np.ndarray) -> AxisStates:
+        return AxisStates(
+            self.position[chosen],
+            self.velocity[chosen],
+            self.position_variance[chosen],
+            self.covariance[chosen],
+            self.velocity_variance[chosen],
+        )
+
+    def joined(self, others: AxisStates) -> AxisStates:
+        return AxisStates(
+            np.concatenate((self.position, others.position)),
+            np.concatenate((self.velocity, others.velocity)),
+            np.concatenate((self.position_variance, others.position_variance)),
+            np.concatenate((self.covariance, others.covariance)),
+            np.concatenate((self.velocity_variance, others.velocity_variance)),
+        )
+
+
+def predict_axes(states: AxisStates, dt_s: float, acceleration_density: np.ndarray | float) -> None:
+    """Moves the states on, in place; the same model as ``constant_velocity``, with a density that broadcasts to [N, A]."""
+    velocity_variance = states.velocity_variance
+    grown = dt_s * velocity_variance
+    states.position += dt_s * states.velocity
+    states.position_variance += dt_s * (2.0 * states.covariance + grown) + acceleration_density * (dt_s**3 / 3)
+    states.covariance += grown + acceleration_density * (dt_s**2 / 2)
+    velocity_variance += acceleration_density * dt_s
+
+
+def update_axes(states: AxisStates, chosen: np.ndarray, measured: np.ndarray, variance: np.ndarray) -> None:
+    """Corrects the states ``chosen`` (int [K], each at most once), in place, by positions ``measured`` [K, A] of ``variance`` [K, A]."""
+    before, crossed = states.position_variance[chosen], states.covariance[chosen]
+    spread = before + variance
+    position_gain, velocity_gain = before / spread, crossed / spread
+    innovation = measured - states.position[chosen]
+    states.position[chosen] += position_gain * innovation
+    states.velocity[chosen] += velocity_gain * innovation
+    states.position_variance[chosen] = position_gain * variance
+    states.covariance[chosen] = velocity_gain * variance
+    states.velocity_variance[chosen] -= velocity_gain * crossed

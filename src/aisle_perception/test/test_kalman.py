@@ -64,3 +64,43 @@ def test_fusing_equals_updating_one_after_the_other() -> None:
 
 def test_squared_mahalanobis_of_unit_covariance_is_squared_length() -> None:
     np.testing.assert_allclose(kalman.squared_mahalanobis(np.array([3.0, 4.0]), np.eye(2)), 25.0)
+
+
+def test_independent_axes_agree_with_filterpy() -> None:
+    """Boxes of four axes with gaps: one filter of eight states each as reference."""
+    rng = np.random.default_rng(7)
+    count, axes = 6, 4
+    start, first_variance, velocity_variance = (
+        rng.normal(size=(count, axes)),
+        rng.uniform(0.1, 2.0, (count, axes)),
+        np.full((count, axes), 3.0),
+    )
+    density = rng.uniform(0.2, 2.0, (count, axes))
+    states = kalman.AxisStates.at_rest(start.copy(), first_variance.copy(), velocity_variance.copy())
+    references = []
+    for number in range(count):
+        reference = KalmanFilter(dim_x=2 * axes, dim_z=axes)
+        reference.x = np.concatenate([start[number], np.zeros(axes)])
+        reference.P = np.diag(np.concatenate([first_variance[number], velocity_variance[number]]))
+        reference.H = np.eye(axes, 2 * axes)
+        references.append(reference)
+    for _ in range(40):
+        dt = rng.uniform(0.01, 0.5)
+        kalman.predict_axes(states, dt, density)
+        for number, reference in enumerate(references):
+            transition, _ = kalman.constant_velocity(dt, axes, 1.0)
+            noise = np.zeros((2 * axes, 2 * axes))
+            for axis in range(axes):
+                chosen = np.ix_([axis, axes + axis], [axis, axes + axis])
+                noise[chosen] = Q_continuous_white_noise(2, dt, density[number, axis])
+            reference.predict(F=transition, Q=noise)
+        seen = np.flatnonzero(rng.random(count) < 0.7)
+        measured, variance = rng.normal(size=(len(seen), axes)), rng.uniform(0.05, 1.0, (len(seen), axes))
+        kalman.update_axes(states, seen, measured, variance)
+        for place, number in enumerate(seen):
+            references[number].update(measured[place], R=np.diag(variance[place]))
+        for number, reference in enumerate(references):
+            np.testing.assert_allclose(np.concatenate([states.position[number], states.velocity[number]]), reference.x, atol=1e-9)
+            variances = np.concatenate([states.position_variance[number], states.velocity_variance[number]])
+            np.testing.assert_allclose(variances, np.diag(reference.P), atol=1e-9)
+            np.testing.assert_allclose(states.covariance[number], np.diag(reference.P[:axes, axes:]), atol=1e-9)

@@ -1,0 +1,355 @@
+"""Boxes of one camera followed in the image, for cameras without a floor and for detections in MOTChallenge files.
+
+All tracks are rows of arrays: prediction, gating, association, correction and judgement of a frame take the same few NumPy calls for one
+person and for hundreds. Units are seconds and box heights, so that the same parameters fit near and far people and any image size.
+The parts can be exchanged (initiator, associator, updater, deleter, as in the floor tracker).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from aisle_contract.config import parameter
+from aisle_contract.records import NANOSECONDS
+from aisle_perception import kalman
+from aisle_perception.assignment import assign
+
+
+@dataclass(frozen=True)
+class ImageTrackerConfig:
+    """Parameters of the image-plane tracker. "h" is the height of the track's box."""
+
+    position_noise: float = parameter(0.05, "Standard deviation of a detected box's centre, h", 0.001, 0.5)
+    size_noise: float = parameter(0.07, "Standard deviation of a detected box's width and height, h", 0.001, 0.5)
+    acceleration_density: float = parameter(0.3, "Spectral density of the centre's acceleration, h^2/s^3", 0.0, 100.0)
+    size_density: float = parameter(0.03, "The same of width and height", 0.0, 100.0)
+    velocity_deviation: float = parameter(1.0, "Standard deviation of a new track's velocity, h/s", 0.01, 20.0)
+    size_velocity_deviation: float = parameter(0.2, "The same of width and height", 0.01, 20.0)
+    velocity_memory_s: float = parameter(1.0, "A person who is not found is thought to slow down with this time constant, s", 0.05, 60.0)
+    least_score: float = parameter(0.1, "Detections with a lower score are not used", 0.0, 1.0)
+    strong_score: float = parameter(0.5, "Detections from this score on are assigned first, and to all tracks", 0.0, 1.0)
+    start_score: float = parameter(0.6, "Detections from this score on may begin a track", 0.0, 1.0)
+    gate: float = parameter(
+        16.3, "Squared Mahalanobis distance of centre and height within which a detection may belong (99.9 %)", 1.0, 200.0
+    )
+    least_overlap: float = parameter(0.15, "Least intersection over union of predicted and detected box", 0.0, 1.0)
+    weak_overlap: float = parameter(0.4, "The same for weak detections", 0.0, 1.0)
+    weak_memory_s: float = parameter(0.2, "Tracks unseen for longer get no weak detections, s", 0.0, 10.0)
+    embedding_weight: float = parameter(0.5, "Share of the appearance in the comparison, where embeddings are given", 0.0, 1.0)
+    embedding_memory: float = parameter(0.9, "Share of the old appearance that a new detection leaves", 0.0, 1.0)
+    least_similarity: float = parameter(0.3, "Least cosine of two embeddings of one person", -1.0, 1.0)
+    existence_start: float = parameter(-2.0, "Log-odds of a new track before its first detection counts", -10.0, 2.0)
+    greatest_gain: float = parameter(1.5, "Most log-odds that one detection adds", 0.1, 10.0)
+    least_gain: float = parameter(0.3, "Least log-odds that one detection adds", 0.0, 10.0)
+    fading_per_s: float = parameter(6.0, "Log-odds lost per second by a track that is not found", 0.0, 100.0)
+    greatest_log_odds: float = parameter(6.0, "Upper bound of the log-odds", 1.0, 20.0)
+    confirm_log_odds: float = parameter(1.5, "Log-odds from which on a track is given out", -5.0, 10.0)
+    delete_log_odds: float = parameter(-2.0, "Log-odds below which a track ends", -20.0, 0.0)
+    shown_s: float = parameter(0.0, "Confirmed tracks are given out at their predicted place while unseen for up to this, s", 0.0, 10.0)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxDetections:
+    """One frame: ``boxes`` float [M, 4] (left, top, right, bottom, px), ``scores`` [M] 0..1, ``embeddings`` [M, E] of unit length."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    embeddings: np.ndarray | None = None
+    #: Centre, width and height, float64 [M, 4].
+    measured: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measured", _centred(self.boxes))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def subset(self, chosen: np.ndarray) -> BoxDetections:
+        return BoxDetections(self.boxes[chosen], self.scores[chosen], None if self.embeddings is None else self.embeddings[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTracks:
+    """Tracks given out: ``ids`` int [N], ``boxes`` float64 [N, 4] (left, top, right, bottom, px), ``existence`` [N] 0..1,
+    ``detections`` int [N] (number of the frame's detection that was found to be the track's, -1: none)."""
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    existence: np.ndarray
+    detections: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def none(cls) -> ImageTracks:
+        return cls(np.zeros(0, dtype=int), np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=int))
+
+
+@dataclass(eq=False)
+class BoxTracks:
+    """All followed boxes, one row each: ``states`` (centre x, y, width, height), ``log_odds`` [N] of being real, ``unseen_s`` [N],
+    ``ids`` int [N] (0: not yet confirmed), ``births`` int [N] (order of beginning), ``embeddings`` [N, E] or None."""
+
+    states: kalman.AxisStates
+    log_odds: np.ndarray
+    unseen_s: np.ndarray
+    ids: np.ndarray
+    births: np.ndarray
+    embeddings: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.log_odds)
+
+    def subset(self, chosen: np.ndarray) -> BoxTracks:
+        embeddings = None if self.embeddings is None else self.embeddings[chosen]
+        return BoxTracks(
+            self.states.subset(chosen), self.log_odds[chosen], self.unseen_s[chosen], self.ids[chosen], self.births[chosen], embeddings
+        )
+
+    def joined(self, others: BoxTracks) -> BoxTracks:
+        rows = [(self.log_odds, others.log_odds), (self.unseen_s, others.unseen_s), (self.ids, others.ids), (self.births, others.births)]
+        embeddings = None if self.embeddings is None else np.concatenate((self.embeddings, others.embeddings))
+        return BoxTracks(self.states.joined(others.states), *(np.concatenate(pair) for pair in rows), embeddings)
+
+
+class BoxAssociator(Protocol):
+    """Decides which detection belongs to which track."""
+
+    def assign(self, tracks: BoxTracks, detections: BoxDetections) -> np.ndarray: ...
+
+
+class BoxInitiator(Protocol):
+    """Makes tracks of detections that belong to none."""
+
+    def begin(self, detections: BoxDetections, first_birth: int) -> BoxTracks: ...
+
+
+class BoxUpdater(Protocol):
+    """Moves tracks in time and corrects them by their detections."""
+
+    def predict(self, tracks: BoxTracks, dt_s: float) -> None: ...
+
+    def update(self, tracks: BoxTracks, found: np.ndarray, detections: BoxDetections, used: np.ndarray, dt_s: float) -> None: ...
+
+
+class BoxDeleter(Protocol):
+    """Decides which tracks end: bool [N]."""
+
+    def gone(self, tracks: BoxTracks) -> np.ndarray: ...
+
+
+class OverlapAssociator:
+    """Three passes, each a global assignment of what the earlier ones left (after ByteTrack: Zhang et al., ECCV 2022, arXiv:2110.06864).
+
+    1. Strong detections by overlap with the predicted boxes of all tracks (and appearance, where embeddings are given).
+    2. Weak ones by overlap with tracks that were found a moment ago: a person half hidden is detected with a low score.
+    3. Strong ones by Mahalanobis distance: whoever comes out of an occlusion is where the prediction's covariance allows, though the
+       boxes need not overlap.
+    """
+
+    def __init__(self, config: ImageTrackerConfig) -> None:
+        self._config = config
+
+    def assign(self, tracks: BoxTracks, detections: BoxDetections) -> np.ndarray:
+        """int [N]: the detection of each track, -1 for none."""
+        config = self._config
+        found = np.full(len(tracks), -1)
+        strong = detections.scores >= config.strong_score
+        columns = np.flatnonzero(strong)
+        overlap = _overlap(_cornered(tracks.states.position), detections.boxes)
+        gain = overlap[:, columns] - config.least_overlap
+        rows, chosen = assign(self._with_appearance(gain, tracks, detections, columns))
+        found[rows] = columns[chosen]
+        if len(rows) == len(tracks):
+            return found
+        if len(columns) < len(detections):
+            waiting = np.flatnonzero((found < 0) & (tracks.unseen_s <= config.weak_memory_s))
+            weak = np.flatnonzero(~strong & (detections.scores >= config.least_score))
+            rows, chosen = assign(overlap[waiting[:, None], weak] - config.weak_overlap)
+            found[waiting[rows]] = weak[chosen]
+        strong[found[found >= 0]] = False
+        columns = np.flatnonzero(strong)
+        if len(columns):
+            lost = np.flatnonzero(found < 0)
+            gain = 1.0 - self._distance(tracks, lost, detections, columns) / config.gate
+            rows, chosen = assign(self._with_appearance(gain, tracks, detections, columns, lost))
+            found[lost[rows]] = columns[chosen]
+        return found
+
+    def _distance(self, tracks: BoxTracks, lost: np.ndarray, detections: BoxDetections, columns: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis distance [N, M] of centre and height; widths change with every step and turn."""
+        states = tracks.states.subset(lost)
+        spread = states.position_variance + _noise_shares(self._config) * np.square(states.position[:, 3:])
+        difference = np.square(detections.measured[columns] - states.position[:, None]) / spread[:, None]
+        return difference[..., 0] + difference[..., 1] + difference[..., 3]
+
+    def _with_appearance(
+        self, gain: np.ndarray, tracks: BoxTracks, detections: BoxDetections, columns: np.ndarray, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        if tracks.embeddings is None or detections.embeddings is None:
+            return gain
+        known = tracks.embeddings if rows is None else tracks.embeddings[rows]
+        similarity = known @ detections.embeddings[columns].T
+        weight = self._config.embedding_weight
+        mixed = (1.0 - weight) * gain + weight * (similarity - self._config.least_similarity)
+        return np.where((gain > 0.0) & (similarity >= self._config.least_similarity), np.maximum(mixed, 1e-6), 0.0)
+
+
+class ScoreInitiator:
+    """Every detection of a sufficient score that belongs to nobody begins a track, unconfirmed."""
+
+    def __init__(self, config: ImageTrackerConfig) -> None:
+        self._config = config
+        self._velocity_shares = np.square([config.velocity_deviation] * 2 + [config.size_velocity_deviation] * 2)
+
+    def begin(self, detections: BoxDetections, first_birth: int) -> BoxTracks:
+        fresh = detections.subset(np.flatnonzero(detections.scores >= self._config.start_score))
+        square = np.square(fresh.measured[:, 3:])
+        states = kalman.AxisStates.at_rest(fresh.measured, _noise_shares(self._config) * square, self._velocity_shares * square)
+        log_odds = self._config.existence_start + evidence_of(self._config, fresh.scores)
+        count = len(fresh)
+        births = np.arange(first_birth, first_birth + count)
+        return BoxTracks(states, log_odds, np.zeros(count), np.zeros(count, dtype=int), births, fresh.embeddings)
+
+
+class BoxKalmanUpdater:
+    """Constant velocity of centre, width and height; evidence of existence added up."""
+
+    def __init__(self, config: ImageTrackerConfig) -> None:
+        self._config = config
+        self._densities = np.array([config.acceleration_density] * 2 + [config.size_density] * 2)
+
+    def predict(self, tracks: BoxTracks, dt_s: float) -> None:
+        states = tracks.states
+        kalman.predict_axes(states, dt_s, self._densities * np.square(states.position[:, 3:]))
+        unseen = np.flatnonzero(tracks.unseen_s)
+        if len(unseen):
+            states.velocity[unseen] *= np.exp(-dt_s / self._config.velocity_memory_s)
+        # A shrinking box that is not found must not turn inside out.
+        np.maximum(states.position[:, 2:], 1.0, out=states.position[:, 2:])
+
+    def update(self, tracks: BoxTracks, found: np.ndarray, detections: BoxDetections, used: np.ndarray, dt_s: float) -> None:
+        """Tracks ``found`` (rows) are corrected by detections ``used``; all others fade."""
+        config, measured = self._config, detections.measured[used]
+        kalman.update_axes(tracks.states, found, measured, _noise_shares(config) * np.square(measured[:, 3:]))
+        tracks.unseen_s += dt_s
+        tracks.unseen_s[found] = 0.0
+        log_odds = tracks.log_odds - config.fading_per_s * dt_s
+        log_odds[found] = tracks.log_odds[found] + evidence_of(config, detections.scores[used])
+        tracks.log_odds = np.minimum(log_odds, config.greatest_log_odds)
+        if tracks.embeddings is not None and detections.embeddings is not None:
+            mixed = config.embedding_memory * tracks.embeddings[found] + (1.0 - config.embedding_memory) * detections.embeddings[used]
+            tracks.embeddings[found] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+
+
+class FadingDeleter:
+    """Ends tracks whose existence has become unlikely."""
+
+    def __init__(self, config: ImageTrackerConfig) -> None:
+        self._config = config
+
+    def gone(self, tracks: BoxTracks) -> np.ndarray:
+        return tracks.log_odds < self._config.delete_log_odds
+
+
+class ImageTracker:
+    """``step`` takes one frame's detections, also none, and gives the confirmed tracks of that frame."""
+
+    def __init__(
+        self,
+        config: ImageTrackerConfig | None = None,
+        *,
+        initiator: BoxInitiator | None = None,
+        associator: BoxAssociator | None = None,
+        updater: BoxUpdater | None = None,
+        deleter: BoxDeleter | None = None,
+    ) -> None:
+        self._config = config = ImageTrackerConfig() if config is None else config
+        self._initiator = ScoreInitiator(config) if initiator is None else initiator
+        self._associator = OverlapAssociator(config) if associator is None else associator
+        self._updater = BoxKalmanUpdater(config) if updater is None else updater
+        self._deleter = FadingDeleter(config) if deleter is None else deleter
+        self._tracks: BoxTracks | None = None
+        self._stamp_ns: int | None = None
+        self._births = self._confirmed = 0
+
+    def step(self, stamp_ns: int, detections: BoxDetections) -> ImageTracks:
+        """Stamps must increase; a frame that is not later than the one before raises ValueError."""
+        dt_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / NANOSECONDS
+        if self._stamp_ns is not None and dt_s <= 0.0:
+            raise ValueError(f"frame of {stamp_ns} ns follows one of {self._stamp_ns} ns, expected a later one")
+        self._stamp_ns = stamp_ns
+        tracks = self._tracks
+        free = np.ones(len(detections), dtype=bool)
+        own = np.full(0 if tracks is None else len(tracks), -1)
+        if tracks is not None and len(tracks):
+            self._updater.predict(tracks, dt_s)
+            if len(detections):
+                own = self._associator.assign(tracks, detections)
+            found = np.flatnonzero(own >= 0)
+            used = own[found]
+            free[used] = False
+            self._updater.update(tracks, found, detections, used, dt_s)
+            gone = self._deleter.gone(tracks)
+            if gone.any():
+                tracks, own = tracks.subset(~gone), own[~gone]
+        fresh = np.flatnonzero(free)
+        if len(fresh):
+            begun = self._initiator.begin(detections.subset(fresh), self._births)
+            self._births += len(begun)
+            started = fresh[detections.scores[fresh] >= self._config.start_score]
+            tracks = begun if tracks is None else tracks.joined(begun)
+            own = np.concatenate((own, started))
+        self._tracks = tracks
+        return ImageTracks.none() if tracks is None else self._given_out(tracks, own)
+
+    def _given_out(self, tracks: BoxTracks, own: np.ndarray) -> ImageTracks:
+        new = np.flatnonzero((tracks.ids == 0) & (tracks.log_odds >= self._config.confirm_log_odds))
+        if len(new):
+            tracks.ids[new] = np.arange(self._confirmed + 1, self._confirmed + 1 + len(new))
+            self._confirmed += len(new)
+        shown = np.flatnonzero((tracks.ids > 0) & (tracks.unseen_s <= self._config.shown_s))
+        existence = 1.0 / (1.0 + np.exp(-tracks.log_odds[shown]))
+        return ImageTracks(tracks.ids[shown], _cornered(tracks.states.position[shown]), existence, own[shown])
+
+
+def evidence_of(config: ImageTrackerConfig, scores: np.ndarray) -> np.ndarray:
+    """Log-odds that detections add: their score's own, within bounds, since frames are not independent."""
+    sure = np.clip(scores, 1e-3, 1.0 - 1e-3)
+    return np.clip(0.5 * np.log(sure / (1.0 - sure)), config.least_gain, config.greatest_gain)
+
+
+def _noise_shares(config: ImageTrackerConfig) -> np.ndarray:
+    return np.square([config.position_noise, config.position_noise, config.size_noise, config.size_noise])
+
+
+def _centred(boxes: np.ndarray) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
+    measured = np.empty_like(boxes)
+    np.subtract(boxes[:, 2:], boxes[:, :2], out=measured[:, 2:])
+    np.multiply(boxes[:, :2] + boxes[:, 2:], 0.5, out=measured[:, :2])
+    return measured
+
+
+def _cornered(centred: np.ndarray) -> np.ndarray:
+    half = 0.5 * centred[:, 2:]
+    return np.concatenate((centred[:, :2] - half, centred[:, :2] + half), axis=1)
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union, float64 [N, M]."""
+    left, top, right, bottom = first.T[:, :, None]
+    other_left, other_top, other_right, other_bottom = second.T
+    width = np.minimum(right, other_right)
+    width -= np.maximum(left, other_left)
+    np.maximum(width, 0.0, out=width)
+    shared = np.minimum(bottom, other_bottom)
+    shared -= np.maximum(top, other_top)
+    np.maximum(shared, 0.0, out=shared)
+    shared *= width
+    union = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top)
+    return shared / (union - shared)
