@@ -194,6 +194,15 @@ class CoreNode(Node):
         """What the node says about itself once a second; nodes without a core override it."""
         return self._core.diagnostics() if self._core is not None else []
 
+    def send_diagnostics(self, states: Sequence[Diagnostic]) -> None:
+        """Publishes states now, for what cannot wait for the next regular report."""
+        message = DiagnosticArray(status=[_status(self.get_name(), state) for state in states])
+        message.header.stamp = self.get_clock().now().to_msg()
+        try:
+            self._diagnostics_sender.publish(message)
+        except RCLError:
+            self._counts.unsent += 1
+
     def _step(self, record: Record) -> None:
         start = time.perf_counter()
         result = self._core.step(record)
@@ -213,13 +222,7 @@ class CoreNode(Node):
     def _publish_diagnostics(self) -> None:
         counts, self._counts = self._counts, MessageCounts()
         held_back, self._warnings_held_back = self._warnings_held_back, 0
-        states = [_traffic(counts, held_back), *self.own_diagnostics()]
-        message = DiagnosticArray(status=[_status(self.get_name(), state) for state in states])
-        message.header.stamp = self.get_clock().now().to_msg()
-        try:
-            self._diagnostics_sender.publish(message)
-        except RCLError:
-            self._counts.unsent += 1
+        self.send_diagnostics([_traffic(counts, held_back), *self.own_diagnostics()])
 
 
 def message_class(type_name: str) -> type:

@@ -37,6 +37,7 @@ class MotionDetector:
     def __init__(self, config: MotionConfig) -> None:
         self._config = config
         self._background = cv2.createBackgroundSubtractorMOG2(config.motion_history, config.motion_variance, detectShadows=True)
+        self._begun = False
 
     def detect(self, images_bgr: Sequence[np.ndarray]) -> list[Detections]:
         """What moves in consecutive images of the camera."""
@@ -44,6 +45,10 @@ class MotionDetector:
 
     def _detect_one(self, image: np.ndarray) -> Detections:
         mask = self._background.apply(image)
+        if not self._begun:
+            # The first image is all foreground to MOG2: there is nothing yet that it could be compared with.
+            self._begun = True
+            return Detections(np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.float32))
         # MOG2 marks shadows with 127.
         mask = cv2.threshold(mask, 200, 255, cv2.THRESH_BINARY)[1]
         mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, self._OPENING), cv2.MORPH_CLOSE, self._CLOSING)

@@ -23,9 +23,7 @@ class NewestFrames(Generic[F]):
             self.replaced[camera] += 1
         self._waiting[camera] = frame
 
-    def take(self) -> tuple[str, F]:
-        """The frame of the camera that has waited longest. KeyError if there is none."""
-        camera = next(iter(self._waiting), None)
-        if camera is None:
-            raise KeyError("no frame waits")
-        return camera, self._waiting.pop(camera)
+    def take(self, most: int = 1) -> list[tuple[str, F]]:
+        """Camera and frame of the up to ``most`` cameras that have waited longest; none if no frame waits."""
+        cameras = list(self._waiting)[:most]
+        return [(camera, self._waiting.pop(camera)) for camera in cameras]

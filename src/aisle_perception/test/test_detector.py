@@ -228,7 +228,8 @@ def test_motion_finds_what_moves_and_keeps_cameras_apart() -> None:
     detectors = CameraDetectors("motion")
     rng = np.random.default_rng(4)
     room = rng.integers(90, 110, (240, 320, 3), dtype=np.uint8)
-    for step in range(40):
+    assert len(detectors.detect("1", 0, room).boxes) == 0
+    for step in range(1, 40):
         detectors.detect("1", step, room)
     visitor = room.copy()
     visitor[60:200, 100:150] = 230
@@ -247,9 +248,17 @@ def test_the_newest_frame_replaces_older_ones() -> None:
     frames.put("b", 2)
     frames.put("a", 3)
     assert frames.replaced == {"a": 1, "b": 0}
-    assert [frames.take(), frames.take()] == [("a", 3), ("b", 2)]
-    with pytest.raises(KeyError):
-        frames.take()
+    assert [frames.take(), frames.take()] == [[("a", 3)], [("b", 2)]]
+    assert frames.take() == []
+
+
+def test_several_cameras_frames_are_taken_together() -> None:
+    frames: NewestFrames[int] = NewestFrames(["a", "b", "c"])
+    for camera in "cab":
+        frames.put(camera, 1)
+    assert frames.take(2) == [("c", 1), ("a", 1)]
+    assert frames.take(2) == [("b", 1)]
+    assert not frames
 
 
 needs_models = pytest.mark.skipif(

@@ -63,13 +63,15 @@ DARK = np.zeros((128, 128, 3), dtype=np.uint8)
 
 def _saved(network: torch.nn.Module, kind: str, folder: Path) -> str:
     """The specification of a detector of this network."""
-    example = torch.zeros(1, 3, SIZE, SIZE)
     if kind == "script":
         path = folder / "network.pt"
         torch.jit.save(torch.jit.script(network), str(path))
         return f"torch:{path}?size={SIZE}x{SIZE}"
     path = folder / "network.pt2"
-    shapes = {"image": {0: torch.export.Dim("images", min=1, max=64)}} if kind == "batched program" else None
+    batched = kind == "batched program"
+    # With one image as example the exporter takes the one for a constant.
+    example = torch.zeros(2 if batched else 1, 3, SIZE, SIZE)
+    shapes = {"image": {0: torch.export.Dim("images", min=1, max=64)}} if batched else None
     torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), str(path))
     return f"torch:{path}"
 
