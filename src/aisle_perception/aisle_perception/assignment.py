@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+#: Up to this many pairs, finding out who has one possible partner takes longer than solving it all.
+_FEW_PAIRS = 4000
+
 
 def assign(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns, int [K] each, of the one-to-one assignment with the greatest sum of ``gain`` float [N, M].
@@ -13,18 +16,19 @@ def assign(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     directly (they are components of the gated graph of their own, so this changes nothing); what is left over is solved by
     ``scipy.optimize.linear_sum_assignment`` (Crouse, On implementing 2D rectangular assignment algorithms, IEEE TAES 52(4), 2016).
     """
+    if gain.size <= _FEW_PAIRS:
+        return _solved(np.maximum(gain, 0.0))
     rows, columns = np.nonzero(gain > 0.0)
-    if not len(rows):
-        return rows, columns
     alone = (np.bincount(rows, minlength=len(gain))[rows] == 1) & (np.bincount(columns, minlength=gain.shape[1])[columns] == 1)
     if alone.all():
         return rows, columns
     shared = ~alone
     some_rows, some_columns = np.unique(rows[shared]), np.unique(columns[shared])
-    part = np.maximum(gain[some_rows[:, None], some_columns], 0.0)
-    chosen_rows, chosen_columns = linear_sum_assignment(part, maximize=True)
-    inside = part[chosen_rows, chosen_columns] > 0.0
-    return (
-        np.concatenate((rows[alone], some_rows[chosen_rows[inside]])),
-        np.concatenate((columns[alone], some_columns[chosen_columns[inside]])),
-    )
+    chosen_rows, chosen_columns = _solved(np.maximum(gain[some_rows[:, None], some_columns], 0.0))
+    return np.concatenate((rows[alone], some_rows[chosen_rows])), np.concatenate((columns[alone], some_columns[chosen_columns]))
+
+
+def _solved(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    inside = gain[rows, columns] > 0.0
+    return rows[inside], columns[inside]

@@ -7,6 +7,8 @@ The parts can be exchanged (initiator, associator, updater, deleter, as in the f
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,19 +26,20 @@ class ImageTrackerConfig:
 
     position_noise: float = parameter(0.05, "Standard deviation of a detected box's centre, h", 0.001, 0.5)
     size_noise: float = parameter(0.07, "Standard deviation of a detected box's width and height, h", 0.001, 0.5)
-    acceleration_density: float = parameter(0.3, "Spectral density of the centre's acceleration, h^2/s^3", 0.0, 100.0)
+    acceleration_density: float = parameter(0.1, "Spectral density of the centre's acceleration, h^2/s^3", 0.0, 100.0)
     size_density: float = parameter(0.03, "The same of width and height", 0.0, 100.0)
     velocity_deviation: float = parameter(1.0, "Standard deviation of a new track's velocity, h/s", 0.01, 20.0)
     size_velocity_deviation: float = parameter(0.2, "The same of width and height", 0.01, 20.0)
     velocity_memory_s: float = parameter(1.0, "A person who is not found is thought to slow down with this time constant, s", 0.05, 60.0)
     least_score: float = parameter(0.1, "Detections with a lower score are not used", 0.0, 1.0)
-    strong_score: float = parameter(0.5, "Detections from this score on are assigned first, and to all tracks", 0.0, 1.0)
-    start_score: float = parameter(0.6, "Detections from this score on may begin a track", 0.0, 1.0)
+    strong_score: float = parameter(0.7, "Detections from this score on are assigned first, and to all tracks", 0.0, 1.0)
+    start_score: float = parameter(0.7, "Detections from this score on may begin a track", 0.0, 1.0)
     gate: float = parameter(
-        16.3, "Squared Mahalanobis distance of centre and height within which a detection may belong (99.9 %)", 1.0, 200.0
+        11.3, "Squared Mahalanobis distance of centre and height within which a detection may belong (99 %)", 1.0, 200.0
     )
-    least_overlap: float = parameter(0.15, "Least intersection over union of predicted and detected box", 0.0, 1.0)
-    weak_overlap: float = parameter(0.4, "The same for weak detections", 0.0, 1.0)
+    least_overlap: float = parameter(0.2, "Least intersection over union of predicted and detected box", 0.0, 1.0)
+    absence_cost: float = parameter(0.25, "Overlap that a second without a detection outweighs, up to one second, 1/s", 0.0, 1.0)
+    weak_overlap: float = parameter(0.3, "The same for weak detections", 0.0, 1.0)
     weak_memory_s: float = parameter(0.2, "Tracks unseen for longer get no weak detections, s", 0.0, 10.0)
     embedding_weight: float = parameter(0.5, "Share of the appearance in the comparison, where embeddings are given", 0.0, 1.0)
     embedding_memory: float = parameter(0.9, "Share of the old appearance that a new detection leaves", 0.0, 1.0)
@@ -46,7 +49,7 @@ class ImageTrackerConfig:
     least_gain: float = parameter(0.3, "Least log-odds that one detection adds", 0.0, 10.0)
     fading_per_s: float = parameter(6.0, "Log-odds lost per second by a track that is not found", 0.0, 100.0)
     greatest_log_odds: float = parameter(6.0, "Upper bound of the log-odds", 1.0, 20.0)
-    confirm_log_odds: float = parameter(1.5, "Log-odds from which on a track is given out", -5.0, 10.0)
+    confirm_log_odds: float = parameter(0.0, "Log-odds from which on a track is given out", -5.0, 10.0)
     delete_log_odds: float = parameter(-2.0, "Log-odds below which a track ends", -20.0, 0.0)
     shown_s: float = parameter(0.0, "Confirmed tracks are given out at their predicted place while unseen for up to this, s", 0.0, 10.0)
 
@@ -67,26 +70,31 @@ class BoxDetections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def subset(self, chosen: np.ndarray) -> BoxDetections:
-        return BoxDetections(self.boxes[chosen], self.scores[chosen], None if self.embeddings is None else self.embeddings[chosen])
-
 
 @dataclass(frozen=True, eq=False)
 class ImageTracks:
-    """Tracks given out: ``ids`` int [N], ``boxes`` float64 [N, 4] (left, top, right, bottom, px), ``existence`` [N] 0..1,
-    ``detections`` int [N] (number of the frame's detection that was found to be the track's, -1: none)."""
+    """Tracks given out: ``ids`` int [N], ``births`` int [N] (order in which they began, the same for a track before and after it got its
+    id), ``boxes`` float64 [N, 4] (left, top, right, bottom, px), ``existence`` [N] 0..1, ``detections`` int [N] (number of the frame's
+    detection that was found to be the track's, -1: none)."""
 
     ids: np.ndarray
+    births: np.ndarray
     boxes: np.ndarray
-    existence: np.ndarray
+    log_odds: np.ndarray
     detections: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def existence(self) -> np.ndarray:
+        """Probability 0..1, float64 [N], that each track is a real person."""
+        return 1.0 / (1.0 + np.exp(-self.log_odds))
+
     @classmethod
     def none(cls) -> ImageTracks:
-        return cls(np.zeros(0, dtype=int), np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=int))
+        number = np.zeros(0, dtype=int)
+        return cls(number, number, np.zeros((0, 4)), np.zeros(0), number)
 
 
 @dataclass(eq=False)
@@ -123,9 +131,9 @@ class BoxAssociator(Protocol):
 
 
 class BoxInitiator(Protocol):
-    """Makes tracks of detections that belong to none."""
+    """Makes tracks of detections that belong to none: of which ones, int [K], and the tracks."""
 
-    def begin(self, detections: BoxDetections, first_birth: int) -> BoxTracks: ...
+    def begin(self, detections: BoxDetections, free: np.ndarray, first_birth: int) -> tuple[np.ndarray, BoxTracks | None]: ...
 
 
 class BoxUpdater(Protocol):
@@ -159,26 +167,34 @@ class OverlapAssociator:
         config = self._config
         found = np.full(len(tracks), -1)
         strong = detections.scores >= config.strong_score
-        columns = np.flatnonzero(strong)
+        columns = strong.nonzero()[0]
         overlap = _overlap(_cornered(tracks.states.position), detections.boxes)
-        gain = overlap[:, columns] - config.least_overlap
-        rows, chosen = assign(self._with_appearance(gain, tracks, detections, columns))
+        gain = self._with_appearance(self._overlap_gain(overlap[:, columns], tracks), tracks, detections, columns)
+        rows, chosen = assign(gain)
         found[rows] = columns[chosen]
         if len(rows) == len(tracks):
             return found
         if len(columns) < len(detections):
-            waiting = np.flatnonzero((found < 0) & (tracks.unseen_s <= config.weak_memory_s))
-            weak = np.flatnonzero(~strong & (detections.scores >= config.least_score))
+            waiting = ((found < 0) & (tracks.unseen_s <= config.weak_memory_s)).nonzero()[0]
+            weak = (~strong & (detections.scores >= config.least_score)).nonzero()[0]
             rows, chosen = assign(overlap[waiting[:, None], weak] - config.weak_overlap)
             found[waiting[rows]] = weak[chosen]
         strong[found[found >= 0]] = False
-        columns = np.flatnonzero(strong)
+        columns = strong.nonzero()[0]
         if len(columns):
-            lost = np.flatnonzero(found < 0)
+            lost = (found < 0).nonzero()[0]
             gain = 1.0 - self._distance(tracks, lost, detections, columns) / config.gate
             rows, chosen = assign(self._with_appearance(gain, tracks, detections, columns, lost))
             found[lost[rows]] = columns[chosen]
         return found
+
+    def _overlap_gain(self, overlap: np.ndarray, tracks: BoxTracks) -> np.ndarray:
+        """Whoever was found a moment ago has the better claim on a detection than somebody who was lost for long."""
+        gain = overlap - self._config.least_overlap
+        if not tracks.unseen_s.any():
+            return gain
+        absence = self._config.absence_cost * np.minimum(tracks.unseen_s, 1.0)
+        return np.where(gain > 0.0, np.maximum(gain - absence[:, None], 1e-6), 0.0)
 
     def _distance(self, tracks: BoxTracks, lost: np.ndarray, detections: BoxDetections, columns: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distance [N, M] of centre and height; widths change with every step and turn."""
@@ -206,14 +222,18 @@ class ScoreInitiator:
         self._config = config
         self._velocity_shares = np.square([config.velocity_deviation] * 2 + [config.size_velocity_deviation] * 2)
 
-    def begin(self, detections: BoxDetections, first_birth: int) -> BoxTracks:
-        fresh = detections.subset(np.flatnonzero(detections.scores >= self._config.start_score))
-        square = np.square(fresh.measured[:, 3:])
-        states = kalman.AxisStates.at_rest(fresh.measured, _noise_shares(self._config) * square, self._velocity_shares * square)
-        log_odds = self._config.existence_start + evidence_of(self._config, fresh.scores)
-        count = len(fresh)
+    def begin(self, detections: BoxDetections, free: np.ndarray, first_birth: int) -> tuple[np.ndarray, BoxTracks | None]:
+        chosen = (free & (detections.scores >= self._config.start_score)).nonzero()[0]
+        count = len(chosen)
+        if not count:
+            return chosen, None
+        measured = detections.measured[chosen]
+        square = np.square(measured[:, 3:])
+        states = kalman.AxisStates.at_rest(measured, _noise_shares(self._config) * square, self._velocity_shares * square)
+        log_odds = self._config.existence_start + evidence_of(self._config, detections.scores[chosen])
         births = np.arange(first_birth, first_birth + count)
-        return BoxTracks(states, log_odds, np.zeros(count), np.zeros(count, dtype=int), births, fresh.embeddings)
+        embeddings = None if detections.embeddings is None else detections.embeddings[chosen]
+        return chosen, BoxTracks(states, log_odds, np.zeros(count), np.zeros(count, dtype=int), births, embeddings)
 
 
 class BoxKalmanUpdater:
@@ -226,7 +246,7 @@ class BoxKalmanUpdater:
     def predict(self, tracks: BoxTracks, dt_s: float) -> None:
         states = tracks.states
         kalman.predict_axes(states, dt_s, self._densities * np.square(states.position[:, 3:]))
-        unseen = np.flatnonzero(tracks.unseen_s)
+        unseen = tracks.unseen_s.nonzero()[0]
         if len(unseen):
             states.velocity[unseen] *= np.exp(-dt_s / self._config.velocity_memory_s)
         # A shrinking box that is not found must not turn inside out.
@@ -277,8 +297,11 @@ class ImageTracker:
         self._stamp_ns: int | None = None
         self._births = self._confirmed = 0
 
-    def step(self, stamp_ns: int, detections: BoxDetections) -> ImageTracks:
-        """Stamps must increase; a frame that is not later than the one before raises ValueError."""
+    def step(self, stamp_ns: int, detections: BoxDetections, *, unconfirmed: bool = False) -> ImageTracks:
+        """Stamps must increase; a frame that is not later than the one before raises ValueError.
+
+        With ``unconfirmed`` the tracks that have no id yet (0) are given out too.
+        """
         dt_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / NANOSECONDS
         if self._stamp_ns is not None and dt_s <= 0.0:
             raise ValueError(f"frame of {stamp_ns} ns follows one of {self._stamp_ns} ns, expected a later one")
@@ -290,39 +313,48 @@ class ImageTracker:
             self._updater.predict(tracks, dt_s)
             if len(detections):
                 own = self._associator.assign(tracks, detections)
-            found = np.flatnonzero(own >= 0)
+            found = (own >= 0).nonzero()[0]
             used = own[found]
             free[used] = False
             self._updater.update(tracks, found, detections, used, dt_s)
             gone = self._deleter.gone(tracks)
             if gone.any():
                 tracks, own = tracks.subset(~gone), own[~gone]
-        fresh = np.flatnonzero(free)
-        if len(fresh):
-            begun = self._initiator.begin(detections.subset(fresh), self._births)
+        started, begun = self._initiator.begin(detections, free, self._births)
+        if begun is not None:
             self._births += len(begun)
-            started = fresh[detections.scores[fresh] >= self._config.start_score]
             tracks = begun if tracks is None else tracks.joined(begun)
             own = np.concatenate((own, started))
         self._tracks = tracks
-        return ImageTracks.none() if tracks is None else self._given_out(tracks, own)
+        return ImageTracks.none() if tracks is None else self._given_out(tracks, own, unconfirmed)
 
-    def _given_out(self, tracks: BoxTracks, own: np.ndarray) -> ImageTracks:
-        new = np.flatnonzero((tracks.ids == 0) & (tracks.log_odds >= self._config.confirm_log_odds))
+    def _given_out(self, tracks: BoxTracks, own: np.ndarray, unconfirmed: bool) -> ImageTracks:
+        new = ((tracks.ids == 0) & (tracks.log_odds >= self._config.confirm_log_odds)).nonzero()[0]
         if len(new):
             tracks.ids[new] = np.arange(self._confirmed + 1, self._confirmed + 1 + len(new))
             self._confirmed += len(new)
-        shown = np.flatnonzero((tracks.ids > 0) & (tracks.unseen_s <= self._config.shown_s))
-        existence = 1.0 / (1.0 + np.exp(-tracks.log_odds[shown]))
-        return ImageTracks(tracks.ids[shown], _cornered(tracks.states.position[shown]), existence, own[shown])
+        shown = tracks.unseen_s <= self._config.shown_s
+        if not unconfirmed:
+            shown &= tracks.ids > 0
+        shown = shown.nonzero()[0]
+        return ImageTracks(
+            tracks.ids[shown], tracks.births[shown], _cornered(tracks.states.position[shown]), tracks.log_odds[shown], own[shown]
+        )
 
 
 def evidence_of(config: ImageTrackerConfig, scores: np.ndarray) -> np.ndarray:
     """Log-odds that detections add: their score's own, within bounds, since frames are not independent."""
-    sure = np.clip(scores, 1e-3, 1.0 - 1e-3)
-    return np.clip(0.5 * np.log(sure / (1.0 - sure)), config.least_gain, config.greatest_gain)
+    low, high = _score_bounds(config.least_gain), _score_bounds(config.greatest_gain)
+    sure = np.minimum(np.maximum(scores, low), high)
+    return 0.5 * np.log(sure / (1.0 - sure))
 
 
+def _score_bounds(gain: float) -> float:
+    """The score that adds just ``gain``."""
+    return 1.0 / (1.0 + math.exp(-2.0 * gain))
+
+
+@functools.lru_cache(maxsize=8)
 def _noise_shares(config: ImageTrackerConfig) -> np.ndarray:
     return np.square([config.position_noise, config.position_noise, config.size_noise, config.size_noise])
 

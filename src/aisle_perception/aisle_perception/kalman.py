@@ -74,62 +74,67 @@ def squared_mahalanobis(difference: np.ndarray, covariance: np.ndarray) -> np.nd
 class AxisStates:
     """N constant-velocity states of A axes each that neither move nor are measured together, as the sides of a box.
 
-    Their joint covariance is block-diagonal, so position's and velocity's variances and covariance per axis are all of it: ``position``,
-    ``velocity``, ``position_variance``, ``covariance`` (of position with velocity) and ``velocity_variance``, each float64 [N, A].
+    Their joint covariance is block-diagonal, so position's and velocity's variances and covariance per axis are all of it. ``values``
+    float64 [5, N, A] holds, in this order, ``position``, ``velocity``, ``position_variance``, ``covariance`` (of position with velocity)
+    and ``velocity_variance``, each [N, A].
     """
 
-    position: np.ndarray
-    velocity: np.ndarray
-    position_variance: np.ndarray
-    covariance: np.ndarray
-    velocity_variance: np.ndarray
+    values: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.position)
+        return self.values.shape[1]
+
+    @property
+    def position(self) -> np.ndarray:
+        return self.values[0]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        return self.values[1]
+
+    @property
+    def position_variance(self) -> np.ndarray:
+        return self.values[2]
+
+    @property
+    def covariance(self) -> np.ndarray:
+        return self.values[3]
+
+    @property
+    def velocity_variance(self) -> np.ndarray:
+        return self.values[4]
 
     @classmethod
     def at_rest(cls, position: np.ndarray, position_variance: np.ndarray, velocity_variance: np.ndarray) -> AxisStates:
         """New states: measured once, velocity unknown (zero with the variance given)."""
-        zero = np.zeros_like(position)
-        return cls(position, zero, position_variance, zero.copy(), velocity_variance)
+        values = np.zeros((5, *position.shape))
+        values[0], values[2], values[4] = position, position_variance, velocity_variance
+        return cls(values)
 
     def subset(self, chosen: np.ndarray) -> AxisStates:
-        return AxisStates(
-            self.position[chosen],
-            self.velocity[chosen],
-            self.position_variance[chosen],
-            self.covariance[chosen],
-            self.velocity_variance[chosen],
-        )
+        return AxisStates(self.values[:, chosen])
 
     def joined(self, others: AxisStates) -> AxisStates:
-        return AxisStates(
-            np.concatenate((self.position, others.position)),
-            np.concatenate((self.velocity, others.velocity)),
-            np.concatenate((self.position_variance, others.position_variance)),
-            np.concatenate((self.covariance, others.covariance)),
-            np.concatenate((self.velocity_variance, others.velocity_variance)),
-        )
+        return AxisStates(np.concatenate((self.values, others.values), axis=1))
 
 
 def predict_axes(states: AxisStates, dt_s: float, acceleration_density: np.ndarray | float) -> None:
     """Moves the states on, in place; the same model as ``constant_velocity``, with a density that broadcasts to [N, A]."""
-    velocity_variance = states.velocity_variance
+    position, velocity, position_variance, covariance, velocity_variance = states.values
     grown = dt_s * velocity_variance
-    states.position += dt_s * states.velocity
-    states.position_variance += dt_s * (2.0 * states.covariance + grown) + acceleration_density * (dt_s**3 / 3)
-    states.covariance += grown + acceleration_density * (dt_s**2 / 2)
+    position += dt_s * velocity
+    position_variance += dt_s * (2.0 * covariance + grown) + acceleration_density * (dt_s**3 / 3)
+    covariance += grown + acceleration_density * (dt_s**2 / 2)
     velocity_variance += acceleration_density * dt_s
 
 
 def update_axes(states: AxisStates, chosen: np.ndarray, measured: np.ndarray, variance: np.ndarray) -> None:
     """Corrects the states ``chosen`` (int [K], each at most once), in place, by positions ``measured`` [K, A] of ``variance`` [K, A]."""
-    before, crossed = states.position_variance[chosen], states.covariance[chosen]
-    spread = before + variance
-    position_gain, velocity_gain = before / spread, crossed / spread
-    innovation = measured - states.position[chosen]
-    states.position[chosen] += position_gain * innovation
-    states.velocity[chosen] += velocity_gain * innovation
-    states.position_variance[chosen] = position_gain * variance
-    states.covariance[chosen] = velocity_gain * variance
-    states.velocity_variance[chosen] -= velocity_gain * crossed
+    corrected = states.values[:, chosen]
+    # Gains of position and velocity.
+    before = corrected[2:4].copy()
+    gain = before / (before[0] + variance)
+    corrected[:2] += gain * (measured - corrected[0])
+    corrected[2:4] = gain * variance
+    corrected[4] -= gain[1] * before[1]
+    states.values[:, chosen] = corrected
