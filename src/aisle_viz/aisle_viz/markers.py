@@ -31,6 +31,10 @@ TEXT: Colour = (1.0, 1.0, 1.0, 1.0)
 PERSON_HEIGHT = 1.7
 PERSON_RADIUS = 0.2
 FRUSTUM_DEPTH = 0.3
+#: How finely the outermost ray that a calibration knows is looked for towards each corner of the image.
+FRUSTUM_STEPS = 40
+ROOF_SHARE = 0.25
+SHOULDER_HEIGHT = 1.4
 #: A covariance ellipse shows two standard deviations (86 % of a 2-D normal distribution).
 ELLIPSE_DEVIATIONS = 2.0
 ELLIPSE_CORNERS = 24
@@ -150,9 +154,15 @@ class MarkerScene:
             yield Shape("trails", number, Kind.LINE_STRIP, colour, size=(0.02, 0, 0), points=trail)
         for namespace, point, size in _body_points(track):
             yield Shape(namespace, number, Kind.SPHERE, colour, point.position, (size, size, size))
+        arms = _arms(track)
+        if len(arms):
+            yield Shape("arms", number, Kind.LINE_LIST, colour, size=(0.03, 0, 0), points=arms)
+        doubts = [_deviation_cross(point) for _, point, _ in _body_points(track)]
+        if doubts:
+            yield Shape("body uncertainty", number, Kind.LINE_LIST, colour, size=(0.006, 0, 0), points=np.concatenate(doubts))
         label = f"track {track.track}"
         if track.track in self._carts:
-            label = _cart_label(self._store, self._carts[track.track])
+            label += "\n" + _cart_label(self._store, self._carts[track.track])
         yield _text("labels", number, np.array([*track.position, PERSON_HEIGHT + 0.35]), label, 0.1)
 
     def _event(self, event: ShelfEvent) -> Iterator[Shape]:
@@ -194,6 +204,19 @@ def _body_points(track: Track) -> Iterator[tuple[str, BodyPoint, float]]:
     return ((namespace, point, size) for namespace, point, size in named if point is not None)
 
 
+def _arms(track: Track) -> np.ndarray:
+    """float64 [2 K, 3]: from the body's axis to each of the K known wrists."""
+    shoulder = np.array([*track.position, SHOULDER_HEIGHT])
+    return np.array([end for wrist in (track.left_wrist, track.right_wrist) if wrist is not None for end in (shoulder, wrist.position)])
+
+
+def _deviation_cross(point: BodyPoint) -> np.ndarray:
+    """float64 [6, 3]: the three axes of the covariance, as long as the ellipse on the floor is wide: long where one camera alone looks."""
+    values, vectors = np.linalg.eigh(point.covariance)
+    axes = ELLIPSE_DEVIATIONS * np.sqrt(np.maximum(values, 0.0)) * vectors
+    return np.concatenate([[point.position - axis, point.position + axis] for axis in axes.T])
+
+
 def _cart_label(store: Store, cart: Cart) -> str:
     lines = [cart.shopper or "not identified"]
     for line in cart.lines:
@@ -227,9 +250,25 @@ def _box_edges(pose: np.ndarray, width: float, depth: float, height: float) -> n
     return corners[np.array(edges).ravel()]
 
 
+def frustum(camera: Camera, depth: float) -> np.ndarray:
+    """float64 [4, 3]: points at the distance ``depth`` m seen at the image's corners, clockwise from the top left.
+
+    A calibration with strong distortion may say nothing about the corners: then the points are as near to them as it does.
+    """
+    right, bottom = camera.width - 1.0, camera.height - 1.0
+    corners = np.array([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]])
+    middle = camera.matrix[:2, 2]
+    shares = np.linspace(1.0, 0.0, FRUSTUM_STEPS + 1)
+    rays = camera.rays((middle + shares[:, None, None] * (corners - middle)).reshape(-1, 2)).reshape(len(shares), 4, 3)
+    outermost = np.isfinite(rays).all(axis=2).argmax(axis=0)
+    return camera.position + depth * rays[outermost, np.arange(4)]
+
+
 def _camera(number: int, camera: Camera) -> Iterator[Shape]:
-    w, h = camera.width - 1, camera.height - 1
-    corners = camera.position + FRUSTUM_DEPTH * camera.rays(np.array([[0, 0], [w, 0], [w, h], [0, h]], dtype=float))
+    corners = frustum(camera, FRUSTUM_DEPTH)
     edges = [point for i in range(4) for point in (camera.position, corners[i], corners[i], corners[(i + 1) % 4])]
+    # A roof on the image's upper edge tells which way up the camera is.
+    ridge = (corners[0] + corners[1]) / 2 + ROOF_SHARE * (corners[0] - corners[3])
+    edges += [corners[0], ridge, ridge, corners[1]]
     yield Shape("cameras", number, Kind.LINE_LIST, CAMERA, size=(0.008, 0, 0), points=np.array(edges))
     yield _text("camera names", number, camera.position + _up(0.12), camera.camera, 0.1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from aisle_contract.records import (
 )
 from aisle_store.camera_model import Camera
 from aisle_store.store import Gate, GateKind, Gondola, Plate, Product, Shelf, Store
+from aisle_store.store_files import load_store
 from aisle_viz.frame_tree import fixed_transforms
-from aisle_viz.markers import Kind, MarkerScene, MarkersConfig, Shape, covariance_ellipse, furniture
+from aisle_viz.markers import Kind, MarkerScene, MarkersConfig, Shape, covariance_ellipse, frustum, furniture
 
 
 def at(x: float, y: float, z: float, yaw: float = 0.0) -> np.ndarray:
@@ -75,6 +77,43 @@ def test_the_frame_tree_composes_to_the_stores_poses(store):
     np.testing.assert_allclose(poses["gate_door"][:3, 3], [1.5, 0, 0], atol=1e-9)
 
 
+def test_camera_frames_follow_rep_103():
+    """A camera that looks along the store's +y with its picture upright: x forward, y left, z up; optical x right, y down, z forward."""
+    pose = np.eye(4)
+    pose[:3, :3] = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    camera = Camera("9", 640, 480, np.array([[400.0, 0, 320], [0, 400, 240], [0, 0, 1]]), np.zeros(5), pose)
+    empty = Store("test", "EUR", np.zeros((3, 2)), {}, {}, {"9": camera}, {}, {}, {})
+    body, optical = fixed_transforms(empty)
+    assert [(body.parent, body.child), (optical.parent, optical.child)] == [("store", "camera_9"), ("camera_9", "camera_9_optical")]
+    axes = Rotation.from_quat(body.rotation).as_matrix()
+    np.testing.assert_allclose(axes, np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]), atol=1e-12)
+    np.testing.assert_allclose(axes @ Rotation.from_quat(optical.rotation).as_matrix(), pose[:3, :3], atol=1e-12)
+    corners = frustum(camera, 1.0)
+    assert (corners[:, 1] > 0.5).all(), "in front of the camera"
+    assert corners[0, 0] < 0 < corners[0, 2], "the image's top left is at the left and above"
+    assert corners[2, 0] > 0 > corners[2, 2]
+    drawn = next(shape for shape in furniture(empty) if shape.namespace == "cameras").points
+    assert drawn[:, 2].argmax() == len(drawn) - 3, "nothing is higher than the roof's ridge"
+
+
+def test_a_strongly_distorted_camera_has_a_frustum(store):
+    matrix = np.array([[200.0, 0, 320], [0, 200, 240], [0, 0, 1]])
+    camera = Camera("9", 640, 480, matrix, np.array([-0.3, 0.0, 0, 0, 0]), store.cameras["7"].pose)
+    assert np.isnan(camera.rays(np.array([[0.0, 0.0]]))).all(), "the calibration says nothing about the corners"
+    corners = frustum(camera, 1.0)
+    np.testing.assert_allclose(np.linalg.norm(corners - camera.position, axis=1), 1.0)
+    pixels, _ = camera.project(corners)
+    np.testing.assert_allclose(pixels[0] - matrix[:2, 2], -(pixels[2] - matrix[:2, 2]), atol=15)
+    assert (np.linalg.norm(pixels - matrix[:2, 2], axis=1) > 100).all()
+
+
+def test_real_stores_have_finite_shapes():
+    stores = sorted((Path(__file__).resolve().parents[3] / "config" / "stores").glob("*/store.yaml"))
+    assert stores
+    for path in stores:
+        assert all(np.isfinite(shape.points).all() and np.isfinite(shape.position).all() for shape in furniture(load_store(path.parent)))
+
+
 def test_furniture_is_where_the_store_says(store):
     shapes = {(shape.namespace, shape.number): shape for shape in furniture(store)}
     assert shapes["plates", 0].points.shape == (2 * 6, 3)
@@ -104,7 +143,19 @@ def test_a_wrist_that_is_lost_is_deleted_while_the_person_stays(store):
     scene = MarkerScene(store, MarkersConfig())
     scene.step(Tracks(0, (track("a", 1, 1, left_wrist=BodyPoint(np.ones(3), np.eye(3))),)))
     after = scene.step(Tracks(NANOSECONDS, (track("a", 1, 1),)))
-    assert names(after, Kind.DELETE) == {"left wrists"}
+    assert names(after, Kind.DELETE) == {"left wrists", "arms", "body uncertainty"}
+
+
+def test_wrists_are_drawn_with_arms_and_their_uncertainty(store):
+    covariance = np.diag([0.01, 0.0004, 0.0001])
+    right = BodyPoint(np.array([1.5, 1.0, 1.1]), covariance)
+    shapes = {s.namespace: s for s in MarkerScene(store, MarkersConfig()).step(Tracks(0, (track("a", 1, 1, right_wrist=right),)))}
+    np.testing.assert_allclose(shapes["right wrists"].position, right.position)
+    assert "left wrists" not in shapes
+    np.testing.assert_allclose(shapes["arms"].points[1], right.position)
+    np.testing.assert_allclose(shapes["arms"].points[0, :2], [1, 1])
+    reach = np.ptp(shapes["body uncertainty"].points, axis=0)
+    np.testing.assert_allclose(reach, 2 * 2 * np.sqrt(np.diag(covariance)), atol=1e-9)
 
 
 def test_a_shelf_event_shows_its_weight_and_fades(store):
@@ -123,7 +174,7 @@ def test_a_cart_is_written_above_its_holder_until_it_is_closed(store):
     labels = {
         shape.text for shape in scene.step(Tracks(1, (track("a", 1, 1), track("b", 2, 2)))) if shape.namespace == "labels" and shape.text
     }
-    assert labels == {"ada\n2 x Tea  97%\n1 x unknown  50%", "track b"}
+    assert labels == {"track a\nada\n2 x Tea  97%\n1 x unknown  50%", "track b"}
     scene.step(Cart(2, "s", "ada", "a", CartStatus.CLOSED, 0, 2, lines))
     labels = {shape.text for shape in scene.step(Tracks(3, (track("a", 1, 1),))) if shape.namespace == "labels" and shape.text}
     assert labels == {"track a"}
