@@ -45,6 +45,7 @@ class Machine:
             "requirements.txt",
             "requirements-ros.txt",
             "requirements-torch.txt",
+            "requirements-bench.txt",
             "constraints.txt",
             "config/fastdds.xml",
         ):
@@ -244,7 +245,7 @@ def test_help_and_doctor_set_nothing_up(machine: Machine) -> None:
 
 def test_unknown_extra(machine: Machine) -> None:
     machine.python()
-    refused(machine.run("--with", "tensorflow"), "'torch'", "'tensorflow'")
+    refused(machine.run("--with", "tensorflow"), "'torch'", "'bench'", "'tensorflow'")
 
 
 def test_torch_is_installed_once_asked_for(machine: Machine) -> None:
@@ -253,6 +254,18 @@ def test_torch_is_installed_once_asked_for(machine: Machine) -> None:
     machine.calls()
     assert machine.run("--with", "torch").returncode == 0
     assert any("requirements-torch.txt" in call for call in machine.calls())
+    assert machine.run("graph").stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [("--with", "bench"), ("bench", "track", "--json", "figures.json")])
+def test_trackers_of_others_are_installed_once_asked_for(machine: Machine, arguments: tuple[str, ...]) -> None:
+    machine.python()
+    machine.run("bench")
+    assert machine.run("bench", "track", "--help").returncode == 0
+    assert not any("requirements-bench.txt" in call for call in machine.calls())
+    assert machine.run(*arguments).returncode == 0
+    installation = next(call for call in machine.calls() if "requirements-bench.txt" in call)
+    assert "--no-deps" in installation
     assert machine.run("graph").stderr == ""
 
 

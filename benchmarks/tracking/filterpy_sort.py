@@ -23,11 +23,11 @@ class FilterpySort:
         predicted = np.array([track.predict() for track in self._tracks]).reshape(-1, 4)
         usable = np.isfinite(predicted).all(axis=1)
         self._tracks = [track for track, good in zip(self._tracks, usable, strict=True) if good]
-        overlap = _iou(predicted[usable], boxes)
-        rows, columns = linear_sum_assignment(-overlap)
+        shared = overlap(predicted[usable], boxes)
+        rows, columns = linear_sum_assignment(-shared)
         taken = set()
         for row, column in zip(rows, columns, strict=True):
-            if overlap[row, column] >= self._iou_threshold:
+            if shared[row, column] >= self._iou_threshold:
                 self._tracks[row].update(boxes[column])
                 taken.add(column)
         for column in range(len(boxes)):
@@ -83,7 +83,8 @@ def _measurement(box: np.ndarray) -> np.ndarray:
     return np.array([[box[0] + width / 2], [box[1] + height / 2], [width * height], [width / height]])
 
 
-def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union, float64 [N, M], of boxes [N, 4] and [M, 4] (left, top, right, bottom)."""
     shared = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
     shared = np.clip(shared, 0.0, None).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]

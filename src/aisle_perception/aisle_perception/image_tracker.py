@@ -7,7 +7,6 @@ The parts can be exchanged (initiator, associator, updater, deleter, as in the f
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -56,7 +55,10 @@ class ImageTrackerConfig:
 
 @dataclass(frozen=True, eq=False)
 class BoxDetections:
-    """One frame: ``boxes`` float [M, 4] (left, top, right, bottom, px), ``scores`` [M] 0..1, ``embeddings`` [M, E] of unit length."""
+    """One frame: ``boxes`` float [M, 4] (left, top, right, bottom, px), ``scores`` [M] 0..1, ``embeddings`` [M, E] of unit length.
+
+    Embeddings are compared as long as every frame brings them.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -120,7 +122,8 @@ class BoxTracks:
 
     def joined(self, others: BoxTracks) -> BoxTracks:
         rows = [(self.log_odds, others.log_odds), (self.unseen_s, others.unseen_s), (self.ids, others.ids), (self.births, others.births)]
-        embeddings = None if self.embeddings is None else np.concatenate((self.embeddings, others.embeddings))
+        both = self.embeddings is not None and others.embeddings is not None
+        embeddings = np.concatenate((self.embeddings, others.embeddings)) if both else None
         return BoxTracks(self.states.joined(others.states), *(np.concatenate(pair) for pair in rows), embeddings)
 
 
@@ -161,6 +164,7 @@ class OverlapAssociator:
 
     def __init__(self, config: ImageTrackerConfig) -> None:
         self._config = config
+        self._noise = _noise_shares(config)
 
     def assign(self, tracks: BoxTracks, detections: BoxDetections) -> np.ndarray:
         """int [N]: the detection of each track, -1 for none."""
@@ -177,8 +181,9 @@ class OverlapAssociator:
         if len(columns) < len(detections):
             waiting = ((found < 0) & (tracks.unseen_s <= config.weak_memory_s)).nonzero()[0]
             weak = (~strong & (detections.scores >= config.least_score)).nonzero()[0]
-            rows, chosen = assign(overlap[waiting[:, None], weak] - config.weak_overlap)
-            found[waiting[rows]] = weak[chosen]
+            if len(weak) and len(waiting):
+                rows, chosen = assign(overlap[waiting[:, None], weak] - config.weak_overlap)
+                found[waiting[rows]] = weak[chosen]
         strong[found[found >= 0]] = False
         columns = strong.nonzero()[0]
         if len(columns):
@@ -199,7 +204,7 @@ class OverlapAssociator:
     def _distance(self, tracks: BoxTracks, lost: np.ndarray, detections: BoxDetections, columns: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distance [N, M] of centre and height; widths change with every step and turn."""
         states = tracks.states.subset(lost)
-        spread = states.position_variance + _noise_shares(self._config) * np.square(states.position[:, 3:])
+        spread = states.position_variance + self._noise * np.square(states.position[:, 3:])
         difference = np.square(detections.measured[columns] - states.position[:, None]) / spread[:, None]
         return difference[..., 0] + difference[..., 1] + difference[..., 3]
 
@@ -220,6 +225,8 @@ class ScoreInitiator:
 
     def __init__(self, config: ImageTrackerConfig) -> None:
         self._config = config
+        self._noise = _noise_shares(config)
+        self._evidence = ScoreEvidence(config)
         self._velocity_shares = np.square([config.velocity_deviation] * 2 + [config.size_velocity_deviation] * 2)
 
     def begin(self, detections: BoxDetections, free: np.ndarray, first_birth: int) -> tuple[np.ndarray, BoxTracks | None]:
@@ -229,8 +236,8 @@ class ScoreInitiator:
             return chosen, None
         measured = detections.measured[chosen]
         square = np.square(measured[:, 3:])
-        states = kalman.AxisStates.at_rest(measured, _noise_shares(self._config) * square, self._velocity_shares * square)
-        log_odds = self._config.existence_start + evidence_of(self._config, detections.scores[chosen])
+        states = kalman.AxisStates.at_rest(measured, self._noise * square, self._velocity_shares * square)
+        log_odds = self._config.existence_start + self._evidence.of(detections.scores[chosen])
         births = np.arange(first_birth, first_birth + count)
         embeddings = None if detections.embeddings is None else detections.embeddings[chosen]
         return chosen, BoxTracks(states, log_odds, np.zeros(count), np.zeros(count, dtype=int), births, embeddings)
@@ -241,6 +248,8 @@ class BoxKalmanUpdater:
 
     def __init__(self, config: ImageTrackerConfig) -> None:
         self._config = config
+        self._noise = _noise_shares(config)
+        self._evidence = ScoreEvidence(config)
         self._densities = np.array([config.acceleration_density] * 2 + [config.size_density] * 2)
 
     def predict(self, tracks: BoxTracks, dt_s: float) -> None:
@@ -255,11 +264,11 @@ class BoxKalmanUpdater:
     def update(self, tracks: BoxTracks, found: np.ndarray, detections: BoxDetections, used: np.ndarray, dt_s: float) -> None:
         """Tracks ``found`` (rows) are corrected by detections ``used``; all others fade."""
         config, measured = self._config, detections.measured[used]
-        kalman.update_axes(tracks.states, found, measured, _noise_shares(config) * np.square(measured[:, 3:]))
+        kalman.update_axes(tracks.states, found, measured, self._noise * np.square(measured[:, 3:]))
         tracks.unseen_s += dt_s
         tracks.unseen_s[found] = 0.0
         log_odds = tracks.log_odds - config.fading_per_s * dt_s
-        log_odds[found] = tracks.log_odds[found] + evidence_of(config, detections.scores[used])
+        log_odds[found] = tracks.log_odds[found] + self._evidence.of(detections.scores[used])
         tracks.log_odds = np.minimum(log_odds, config.greatest_log_odds)
         if tracks.embeddings is not None and detections.embeddings is not None:
             mixed = config.embedding_memory * tracks.embeddings[found] + (1.0 - config.embedding_memory) * detections.embeddings[used]
@@ -342,20 +351,19 @@ class ImageTracker:
         )
 
 
-def evidence_of(config: ImageTrackerConfig, scores: np.ndarray) -> np.ndarray:
-    """Log-odds that detections add: their score's own, within bounds, since frames are not independent."""
-    low, high = _score_bounds(config.least_gain), _score_bounds(config.greatest_gain)
-    sure = np.minimum(np.maximum(scores, low), high)
-    return 0.5 * np.log(sure / (1.0 - sure))
+class ScoreEvidence:
+    """Log-odds that detections add by their scores: half the score's own, within bounds, since successive frames are not independent."""
+
+    def __init__(self, config: ImageTrackerConfig) -> None:
+        self._low, self._high = (1.0 / (1.0 + math.exp(-2.0 * gain)) for gain in (config.least_gain, config.greatest_gain))
+
+    def of(self, scores: np.ndarray) -> np.ndarray:
+        sure = np.minimum(np.maximum(scores, self._low), self._high)
+        return 0.5 * np.log(sure / (1.0 - sure))
 
 
-def _score_bounds(gain: float) -> float:
-    """The score that adds just ``gain``."""
-    return 1.0 / (1.0 + math.exp(-2.0 * gain))
-
-
-@functools.lru_cache(maxsize=8)
 def _noise_shares(config: ImageTrackerConfig) -> np.ndarray:
+    """Variances of a detection's centre x, y, width and height in squares of its height."""
     return np.square([config.position_noise, config.position_noise, config.size_noise, config.size_noise])
 
 
@@ -368,8 +376,11 @@ def _centred(boxes: np.ndarray) -> np.ndarray:
 
 
 def _cornered(centred: np.ndarray) -> np.ndarray:
+    boxes = np.empty_like(centred)
     half = 0.5 * centred[:, 2:]
-    return np.concatenate((centred[:, :2] - half, centred[:, :2] + half), axis=1)
+    np.subtract(centred[:, :2], half, out=boxes[:, :2])
+    np.add(centred[:, :2], half, out=boxes[:, 2:])
+    return boxes
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
