@@ -208,7 +208,7 @@ def optional_parts(wheels: bool) -> Iterator[Finding]:
     for module, purpose, mend in (
         ("openvino", "person detector on Intel processors", FIRST_RUN),
         ("onnxruntime", "person detector from ONNX models", FIRST_RUN),
-        ("torch", "training", "./aisle --with torch"),
+        ("torch", "person detector from PyTorch models", "./aisle --with torch"),
         ("cv_bridge", "rare image encodings; common ones need nothing", ros_only.format("cv-bridge")),
         ("launch_ros", "ros2 launch; ./aisle up needs nothing", ros_only.format("launch-ros")),
     ):

@@ -19,7 +19,7 @@ from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.progress import progress
 from aisle_checkout.receipt_files import read_receipt, receipt_path, write_receipt
 from aisle_contract.records import NANOSECONDS, Receipt, ReceiptStatus
-from aisle_perception.detector import CameraDetectors, DetectorError
+from aisle_perception.detector import SPECIFICATIONS, CameraDetectors, DetectorError
 from aisle_store.store_files import StoreError, load_store
 
 SUMMARY = "Replay a bag: the same cores make the same receipts; --live plays it into the running graph's nodes"
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, metavar="BAG", help="folder or MCAP file")
     parser.add_argument("--receipts", type=Path, metavar="DIR", help="write one <session>.json per shopper here")
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the store (default: the one that travels in the bag)")
-    parser.add_argument("--detector", metavar="KIND:PATH", help="find persons in the bag's images: openvino:PATH, onnx:PATH or motion")
+    parser.add_argument("--detector", metavar="KIND:PATH", help=f"find persons in the bag's images: {SPECIFICATIONS}")
     parser.add_argument("--namespace", metavar="NAME", help="of the store's topics, where the bag holds several stores")
     parser.add_argument("--live", action="store_true", help="start the store's graph and play the bag into it, with /clock")
     parser.add_argument("--rate", type=_rate, default=1.0, metavar="X", help="with --live: times the recorded speed (default: 1)")
