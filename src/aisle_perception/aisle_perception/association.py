@@ -45,6 +45,12 @@ class FloorDetections:
         matrix[:, [0, 1], [2, 3]] = -self.age_s[:, None]
         return matrix
 
+    def fused(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position [2] and covariance [2, 2] of one person whom all detections of ``group`` show."""
+        precision = np.linalg.inv(self.covariances[group])
+        covariance = np.linalg.inv(precision.sum(axis=0))
+        return covariance @ np.einsum("kij,kj->i", precision, self.positions[group]), covariance
+
 
 @dataclass(frozen=True, eq=False)
 class Innovations:

@@ -252,9 +252,7 @@ class FloorTracker:
         free = np.flatnonzero((owner < 0) & ~shadowed & (deviation <= self._config.vaguest_m))
         for cluster in self._initiator.clusters(detections.subset(free)):
             members = free[cluster]
-            precision = np.linalg.inv(detections.covariances[members])
-            spread = np.linalg.inv(precision.sum(axis=0))
-            position = spread @ np.einsum("kij,kj->i", precision, detections.positions[members])
+            position, spread = detections.fused(members)
             if not self._scene.on_floor(position)[0]:
                 continue
             covariance = np.zeros((4, 4))
