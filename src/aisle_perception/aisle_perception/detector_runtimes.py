@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class OpenVinoRuntime:
         import openvino
 
         try:
-            network = openvino.Core().read_model(str(path))
+            network = _read_openvino(openvino, path)
             shapes = {port.get_any_name(): [_length(side) for side in port.partial_shape] for port in network.inputs}
             self.size, dynamic = _input_size(shapes, size, path)
             if network.inputs[0].partial_shape.is_dynamic:
@@ -47,7 +48,10 @@ class OpenVinoRuntime:
             self._request = openvino.Core().compile_model(network, "CPU", options).create_infer_request()
             self._outputs = len(network.outputs)
             self.output_shapes, self.batches = _tried(self.infer, self.size, dynamic)
-        except RuntimeError as error:
+        except DetectorError:
+            raise
+        # OpenVINO's exceptions are of several unrelated kinds.
+        except Exception as error:
             raise DetectorError(f"{path}: OpenVINO cannot read this model: {_last_line(error)}") from error
 
     def infer(self, tensor: np.ndarray) -> Sequence[np.ndarray]:
@@ -143,6 +147,23 @@ RUNTIMES: dict[str, Callable[[Path, int, tuple[int, int] | None, str], Runtime]]
     "onnx": OnnxRuntime,
     "torch": TorchRuntime,
 }
+
+
+def _read_openvino(openvino: Any, path: Path) -> Any:
+    """The network of a file. OpenVINO would try all its readers on a damaged one, and some of them write to the terminal."""
+    if path.suffix == ".onnx":
+        from openvino.frontend import FrontEndManager
+
+        reader = FrontEndManager().load_by_framework("onnx")
+        return reader.convert(reader.load(str(path)))
+    if path.suffix != ".xml":
+        raise DetectorError(f"{path}: found a file '{path.suffix}', expected .xml (OpenVINO IR) or .onnx")
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise DetectorError(f"{weights}: missing, expected the weights of {path.name} beside it")
+    if ElementTree.parse(path).getroot().tag != "net":
+        raise DetectorError(f"{path}: is no OpenVINO IR, expected <net> as its root")
+    return openvino.Core().read_model(str(path))
 
 
 def _input_size(shapes: dict[str, list[int]], wanted: tuple[int, int] | None, path: Path) -> tuple[tuple[int, int], bool]:

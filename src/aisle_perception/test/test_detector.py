@@ -172,6 +172,23 @@ def test_a_damaged_model_is_named(backend: str, tmp_path: Path) -> None:
         make_detector(f"{backend}:{path}")
 
 
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"model.xml": "<net/>"}, r"model\.bin: missing, expected the weights of model\.xml beside it"),
+        ({"model.xml": "no xml", "model.bin": ""}, r"model\.xml: OpenVINO cannot read this model: syntax error"),
+        ({"model.xml": "<html/>", "model.bin": ""}, r"model\.xml: is no OpenVINO IR, expected <net> as its root"),
+        ({"model.xml": "<net name='x' version='11'><layers/></net>", "model.bin": ""}, r"model\.xml: the model's inputs are none"),
+        ({"model.pb": ""}, r"model\.pb: found a file '\.pb', expected \.xml \(OpenVINO IR\) or \.onnx"),
+    ],
+)
+def test_what_is_wrong_with_an_openvino_model_is_told(files: dict[str, str], complaint: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DetectorError, match=complaint):
+        make_detector(f"openvino:{tmp_path / next(iter(files))}")
+
+
 def test_a_model_of_an_unknown_kind_tells_its_shapes(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     image = openvino.opset13.parameter([1, 3, 8, 8], np.float32, name="image")
@@ -182,6 +199,39 @@ def test_a_model_of_an_unknown_kind_tells_its_shapes(tmp_path: Path) -> None:
         match=r"input of 8 x 8 the outputs are \[\[1, 3, 8, 8\]\], expected one output of a known kind: ssd \[1, 1, N, 7\], yolox",
     ):
         make_detector(f"openvino:{path}")
+
+
+def _saved_openvino(folder: Path, input_shape: list[int]) -> str:
+    """The specification of a model that gives YOLOX predictions for 64 x 64: the brighter the image, the surer it is of one person."""
+    openvino = pytest.importorskip("openvino")
+    ops = openvino.opset13
+    fixed, seen = np.zeros((2, 1, 84, 6), dtype=np.float32)
+    # Cell (4, 4) of stride 8 begins at (32, 32); the size is 32 x 48.
+    fixed[0, 36, :5] = [0, 0, np.log(4.0), np.log(6.0), 1.0]
+    seen[0, 36, 5] = 1 / 255
+    image = ops.parameter(input_shape, np.float32, name="image")
+    brightness = ops.reduce_mean(image, np.array([1, 2, 3]), keep_dims=False)
+    brightness = ops.unsqueeze(brightness, np.array([1, 2]))
+    output = ops.add(ops.multiply(brightness, ops.constant(seen)), ops.constant(fixed))
+    openvino.save_model(openvino.Model([output], [image]), str(folder / "model.xml"), compress_to_fp16=False)
+    return f"openvino:{folder / 'model.xml'}"
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "option", "batches"), [([1, 3, 64, 64], "", False), ([-1, 3, 64, 64], "", True), ([-1, 3, -1, -1], "?size=64x64", True)]
+)
+def test_open_dimensions_of_an_openvino_model(input_shape: list[int], option: str, batches: bool, tmp_path: Path) -> None:
+    detector = make_detector(_saved_openvino(tmp_path, input_shape) + option)
+    assert detector.batches == batches
+    bright, dark, half = detector.detect([np.full((128, 128, 3), value, dtype=np.uint8) for value in (255, 0, 128)])
+    assert (len(bright), len(dark), len(half)) == (1, 0, 1)
+    np.testing.assert_allclose(bright.boxes, [[32, 16, 96, 112]], atol=1e-3)
+    assert [bright.scores[0], half.scores[0]] == pytest.approx([1.0, 128 / 255], abs=1e-3)
+
+
+def test_an_open_size_must_be_given(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError, match=r"model\.xml: the model does not tell the size of its input"):
+        make_detector(_saved_openvino(tmp_path, [-1, 3, -1, -1]))
 
 
 @pytest.mark.parametrize("specification", ["", "openvino", "tensorflow:model.pb", "motion:fast"])
