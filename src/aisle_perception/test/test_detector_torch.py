@@ -12,6 +12,9 @@ from aisle_perception.detector import CameraDetectors, CameraFrame, DetectorErro
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (./aisle --with torch)")
 
+# TorchScript is on its way out of PyTorch, but not out of people's model files.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+
 SIZE = 64
 #: 8 x 8 + 4 x 4 + 2 x 2 cells.
 CELLS = 84

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from aisle_contract.records import BodyPoint, Track, Tracks
-from aisle_perception.detector import CameraDetectors
+from aisle_contract.records import BodyPoint, PersonDetections, Track, Tracks
+from aisle_perception.detector import CameraDetectors, CameraFrame
 from aisle_perception.video_tracks import COLUMNS, FollowedVideos, VideoError, open_videos, track_videos, write_tracks
 from aisle_store.camera_model import Camera
 from aisle_store.import_nanostore import METRES_PER_INCH
@@ -83,6 +84,66 @@ def test_a_person_is_followed_through_two_videos(scene: tuple[dict[str, Path], P
     assert len(errors) > 0.75 * WALK_FRAMES
     assert np.sqrt(np.mean(np.square(errors).sum(axis=1))) < 0.25
     assert len(followed.paths()["1"]) == len(errors)
+
+
+#: Where an upright body's COCO keypoints are around its axis, m: head, shoulders, elbows, wrists, hips, knees, ankles. It walks along +x.
+BODY = np.array(
+    [
+        *[[0.08, 0.0, 1.56], [0.07, 0.03, 1.60], [0.07, -0.03, 1.60], [0.0, 0.07, 1.57], [0.0, -0.07, 1.57]],
+        *[[0.0, 0.18, 1.39], [0.0, -0.18, 1.39], [0.05, 0.22, 1.15], [0.05, -0.22, 1.15], [0.25, 0.22, 1.05], [0.25, -0.22, 1.05]],
+        *[[0.0, 0.1, 0.90], [0.0, -0.1, 0.90], [0.0, 0.1, 0.48], [0.0, -0.1, 0.48], [0.0, 0.1, 0.08], [0.0, -0.1, 0.08]],
+    ]
+)
+
+
+def _body(number: int) -> np.ndarray:
+    """float64 [17, 3] m in frame ``number``."""
+    return BODY + np.append(_walk(number), 0.0)
+
+
+class SeesTheBody(CameraDetectors):
+    """Stands for a pose network: gives the true keypoints of the person in the videos."""
+
+    def __init__(self, cameras: Mapping[str, Camera]) -> None:
+        self._cameras = cameras
+
+    def detect_batch(self, frames: Sequence[CameraFrame]) -> list[PersonDetections]:
+        return [self._detect(frame) for frame in frames]
+
+    def _detect(self, frame: CameraFrame) -> PersonDetections:
+        number = round(frame.stamp_ns / 1e9 * RATE_HZ)
+        pixels, _ = self._cameras[frame.camera].project(_body(number))
+        seen = np.isfinite(pixels).all(axis=1) & (np.abs(np.nan_to_num(pixels) / [WIDTH, HEIGHT] - 0.5) < 0.5).all(axis=1)
+        if number < STILL_FRAMES or not seen.any():
+            nobody = np.zeros((0, 4), dtype=np.float32)
+            return PersonDetections(frame.stamp_ns, frame.camera, WIDTH, HEIGHT, nobody, nobody[:, 0], np.zeros((0, 17, 3), np.float32))
+        keypoints = np.where(seen[:, None], np.column_stack([pixels, np.full(17, 0.9)]), 0.0).astype(np.float32)
+        box = np.hstack([pixels[seen].min(axis=0), pixels[seen].max(axis=0)]).astype(np.float32)
+        return PersonDetections(frame.stamp_ns, frame.camera, WIDTH, HEIGHT, box[None], np.array([0.9], np.float32), keypoints[None])
+
+
+def test_keypoints_become_heads_and_wrists_in_the_table(scene: tuple[dict[str, Path], Path], tmp_path: Path) -> None:
+    files, calibration = scene
+    videos = open_videos(files, calibration)
+    detectors = SeesTheBody({video.camera.camera: video.camera for video in videos})
+    write_tracks(track_videos(load_store(STORE), videos, detectors), tmp_path / "tracks.csv")
+    with (tmp_path / "tracks.csv").open() as file:
+        rows = [{name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)]
+    assert {row["id"] for row in rows} == {1}
+    settled = [row for row in rows if row["frame"] > STILL_FRAMES + 8]
+    # Where the person was in the row's frame: t_s and frame say the same.
+    assert all(row["frame"] == pytest.approx(row["t_s"] * RATE_HZ) for row in rows)
+    for name, points in (("head", [3, 4]), ("left_wrist", [9]), ("right_wrist", [10])):
+        known = [row for row in settled if row[f"{name}_x_m"] is not None]
+        assert len(known) > 0.8 * len(settled), name
+        errors = np.array(
+            [[row[f"{name}_{axis}_m"] for axis in "xyz"] - _body(int(row["frame"]))[points].mean(axis=0) for row in known], dtype=float
+        )
+        distances = np.linalg.norm(errors, axis=1)
+        # Later the person's upper half leaves camera 3's view: with one camera left the depth is guessed from the body.
+        both = np.array([row["frame"] <= STILL_FRAMES + 14 for row in known])
+        assert both.sum() >= 4
+        assert distances[both].max() < 0.05, name
 
 
 def test_the_table_has_a_row_per_person_and_step(tmp_path: Path) -> None:
