@@ -25,7 +25,7 @@ class ImageTrackerConfig:
 
     position_noise: float = parameter(0.05, "Standard deviation of a detected box's centre, h", 0.001, 0.5)
     size_noise: float = parameter(0.07, "Standard deviation of a detected box's width and height, h", 0.001, 0.5)
-    acceleration_density: float = parameter(0.1, "Spectral density of the centre's acceleration, h^2/s^3", 0.0, 100.0)
+    acceleration_density: float = parameter(0.3, "Spectral density of the centre's acceleration, h^2/s^3", 0.0, 100.0)
     size_density: float = parameter(0.03, "The same of width and height", 0.0, 100.0)
     velocity_deviation: float = parameter(1.0, "Standard deviation of a new track's velocity, h/s", 0.01, 20.0)
     size_velocity_deviation: float = parameter(0.2, "The same of width and height", 0.01, 20.0)
@@ -43,6 +43,7 @@ class ImageTrackerConfig:
     embedding_weight: float = parameter(0.5, "Share of the appearance in the comparison, where embeddings are given", 0.0, 1.0)
     embedding_memory: float = parameter(0.9, "Share of the old appearance that a new detection leaves", 0.0, 1.0)
     least_similarity: float = parameter(0.3, "Least cosine of two embeddings of one person", -1.0, 1.0)
+    camera_motion: float = parameter(3.0, "Standard errors from which on a shift that all boxes share is the camera's", 0.0, 1e6)
     existence_start: float = parameter(-2.0, "Log-odds of a new track before its first detection counts", -10.0, 2.0)
     greatest_gain: float = parameter(1.5, "Most log-odds that one detection adds", 0.1, 10.0)
     least_gain: float = parameter(0.3, "Least log-odds that one detection adds", 0.0, 10.0)
@@ -172,7 +173,7 @@ class OverlapAssociator:
         found = np.full(len(tracks), -1)
         strong = detections.scores >= config.strong_score
         columns = strong.nonzero()[0]
-        overlap = _overlap(_cornered(tracks.states.position), detections.boxes)
+        overlap = _overlap(tracks.states.position, detections)
         gain = self._with_appearance(self._overlap_gain(overlap[:, columns], tracks), tracks, detections, columns)
         rows, chosen = assign(gain)
         found[rows] = columns[chosen]
@@ -195,17 +196,14 @@ class OverlapAssociator:
 
     def _overlap_gain(self, overlap: np.ndarray, tracks: BoxTracks) -> np.ndarray:
         """Whoever was found a moment ago has the better claim on a detection than somebody who was lost for long."""
-        gain = overlap - self._config.least_overlap
-        if not tracks.unseen_s.any():
-            return gain
-        absence = self._config.absence_cost * np.minimum(tracks.unseen_s, 1.0)
-        return np.where(gain > 0.0, np.maximum(gain - absence[:, None], 1e-6), 0.0)
+        needed = self._config.absence_cost * np.minimum(tracks.unseen_s, 1.0) + self._config.least_overlap
+        return overlap - needed[:, None]
 
     def _distance(self, tracks: BoxTracks, lost: np.ndarray, detections: BoxDetections, columns: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distance [N, M] of centre and height; widths change with every step and turn."""
-        states = tracks.states.subset(lost)
-        spread = states.position_variance + self._noise * np.square(states.position[:, 3:])
-        difference = np.square(detections.measured[columns] - states.position[:, None]) / spread[:, None]
+        position = tracks.states.position[lost]
+        spread = tracks.states.position_variance[lost] + self._noise * np.square(position[:, 3:])
+        difference = np.square(detections.measured[columns] - position[:, None]) / spread[:, None]
         return difference[..., 0] + difference[..., 1] + difference[..., 3]
 
     def _with_appearance(
@@ -218,6 +216,40 @@ class OverlapAssociator:
         weight = self._config.embedding_weight
         mixed = (1.0 - weight) * gain + weight * (similarity - self._config.least_similarity)
         return np.where((gain > 0.0) & (similarity >= self._config.least_similarity), np.maximum(mixed, 1e-6), 0.0)
+
+
+class CameraMotion:
+    """Takes out of the predictions what all boxes share: a camera that shakes or turns moves them all alike.
+
+    The shift is the median of the differences between detections and predictions; it counts where it is clearly more than its own standard
+    error (1.25 times that of a mean for normal errors, the spread from the median absolute deviation; Huber, Robust Statistics, 1981).
+    """
+
+    _FEWEST = 3
+    #: Shifts below this share of a box height change nothing.
+    _LEAST = 0.005
+    _DEVIATIONS_PER_MAD = 1.4826
+    _MEDIAN_OVER_MEAN = 1.2533
+
+    def __init__(self, config: ImageTrackerConfig) -> None:
+        self._errors = config.camera_motion
+
+    def correct(self, tracks: BoxTracks, detections: BoxDetections, own: np.ndarray) -> bool:
+        """Moves the tracks, in place, and tells whether it did; ``own`` as from an associator."""
+        found = (own >= 0).nonzero()[0]
+        if len(found) < self._FEWEST:
+            return False
+        position = tracks.states.position
+        difference = detections.measured[own[found], :2] - position[found, :2]
+        shift = _median(difference)
+        spread = _median(np.abs(difference - shift))
+        errors = spread * (self._errors * self._DEVIATIONS_PER_MAD * self._MEDIAN_OVER_MEAN / math.sqrt(len(found)))
+        least = self._errors * self._LEAST * float(position[:, 3].mean())
+        clear = [abs(moved) > max(error, least) for moved, error in zip(shift.tolist(), errors.tolist(), strict=True)]
+        if not any(clear):
+            return False
+        position[:, :2] += shift * clear
+        return True
 
 
 class ScoreInitiator:
@@ -257,7 +289,7 @@ class BoxKalmanUpdater:
         kalman.predict_axes(states, dt_s, self._densities * np.square(states.position[:, 3:]))
         unseen = tracks.unseen_s.nonzero()[0]
         if len(unseen):
-            states.velocity[unseen] *= np.exp(-dt_s / self._config.velocity_memory_s)
+            states.velocity[unseen] *= math.exp(-dt_s / self._config.velocity_memory_s)
         # A shrinking box that is not found must not turn inside out.
         np.maximum(states.position[:, 2:], 1.0, out=states.position[:, 2:])
 
@@ -302,6 +334,7 @@ class ImageTracker:
         self._associator = OverlapAssociator(config) if associator is None else associator
         self._updater = BoxKalmanUpdater(config) if updater is None else updater
         self._deleter = FadingDeleter(config) if deleter is None else deleter
+        self._camera_motion = CameraMotion(config)
         self._tracks: BoxTracks | None = None
         self._stamp_ns: int | None = None
         self._births = self._confirmed = 0
@@ -322,6 +355,8 @@ class ImageTracker:
             self._updater.predict(tracks, dt_s)
             if len(detections):
                 own = self._associator.assign(tracks, detections)
+                if self._camera_motion.correct(tracks, detections, own):
+                    own = self._associator.assign(tracks, detections)
             found = (own >= 0).nonzero()[0]
             used = own[found]
             free[used] = False
@@ -367,6 +402,14 @@ def _noise_shares(config: ImageTrackerConfig) -> np.ndarray:
     return np.square([config.position_noise, config.position_noise, config.size_noise, config.size_noise])
 
 
+def _median(values: np.ndarray) -> np.ndarray:
+    """Along the first axis; for few rows several times as fast as ``numpy.median``."""
+    ordered = values.copy()
+    ordered.sort(axis=0)
+    middle = len(values) // 2
+    return ordered[middle] if len(values) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle])
+
+
 def _centred(boxes: np.ndarray) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
     measured = np.empty_like(boxes)
@@ -383,10 +426,10 @@ def _cornered(centred: np.ndarray) -> np.ndarray:
     return boxes
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union, float64 [N, M]."""
-    left, top, right, bottom = first.T[:, :, None]
-    other_left, other_top, other_right, other_bottom = second.T
+def _overlap(centred: np.ndarray, detections: BoxDetections) -> np.ndarray:
+    """Intersection over union, float64 [N, M], of ``centred`` boxes [N, 4] (centre, width, height) with detections."""
+    left, top, right, bottom = _cornered(centred).T[:, :, None]
+    other_left, other_top, other_right, other_bottom = detections.boxes.T
     width = np.minimum(right, other_right)
     width -= np.maximum(left, other_left)
     np.maximum(width, 0.0, out=width)
@@ -394,5 +437,8 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     shared -= np.maximum(top, other_top)
     np.maximum(shared, 0.0, out=shared)
     shared *= width
-    union = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top)
-    return shared / (union - shared)
+    measured = detections.measured
+    union = (centred[:, 2] * centred[:, 3])[:, None] + measured[:, 2] * measured[:, 3]
+    union -= shared
+    shared /= union
+    return shared

@@ -7,6 +7,7 @@ arithmetic for the same numbers; its functions work in place.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,12 +121,19 @@ class AxisStates:
 
 def predict_axes(states: AxisStates, dt_s: float, acceleration_density: np.ndarray | float) -> None:
     """Moves the states on, in place; the same model as ``constant_velocity``, with a density that broadcasts to [N, A]."""
-    position, velocity, position_variance, covariance, velocity_variance = states.values
-    grown = dt_s * velocity_variance
-    position += dt_s * velocity
-    position_variance += dt_s * (2.0 * covariance + grown) + acceleration_density * (dt_s**3 / 3)
-    covariance += grown + acceleration_density * (dt_s**2 / 2)
-    velocity_variance += acceleration_density * dt_s
+    step, grown = _axis_motion(dt_s)
+    states.values = (step @ states.values.reshape(5, -1)).reshape(states.values.shape)
+    states.values[2:] += grown * acceleration_density
+
+
+@functools.lru_cache(maxsize=64)
+def _axis_motion(dt_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """What a step does to the five numbers of an axis, [5, 5], and what a density of 1 adds to the last three, [3, 1, 1]."""
+    step = np.eye(5)
+    step[0, 1] = dt_s
+    step[2, 3:] = 2.0 * dt_s, dt_s**2
+    step[3, 4] = dt_s
+    return step, np.array([dt_s**3 / 3, dt_s**2 / 2, dt_s]).reshape(3, 1, 1)
 
 
 def update_axes(states: AxisStates, chosen: np.ndarray, measured: np.ndarray, variance: np.ndarray) -> None:

@@ -134,6 +134,18 @@ def test_appearance_tells_who_is_who_where_places_cannot() -> None:
     assert id_at(found[20], 340, 305) == id_at(found[45], 340, 305)
 
 
+def test_a_camera_that_jerks_confuses_nobody() -> None:
+    """Four stand in a row; the image jumps by the distance between two of them, which without a correction would pass on their names."""
+    shift = np.zeros(40)
+    shift[20:] = 55.0
+    frames = [frame(*(box(200 + 70 * person + shift[k]) for person in range(4))) for k in range(40)]
+    found = follow(frames)
+    assert [id_at(found[19], 200 + 70 * person) for person in range(4)] == [1, 2, 3, 4]
+    steady = follow(frames, ImageTracker(dataclasses.replace(ImageTrackerConfig(), camera_motion=1e6)))
+    error = [np.abs(tracks[20].boxes[0] - box(255)).max() for tracks in (found, steady)]
+    assert error[0] < 3.0 < error[1]
+
+
 def test_how_many_and_how_fast_does_not_matter_for_the_arrays() -> None:
     """Hundreds at once, appearing and vanishing: as many identities as people, none twice in a frame."""
     rng = np.random.default_rng(4)
