@@ -67,6 +67,8 @@ _SHOE_M = 0.10
 _CUT_SIDE_SHARE = 0.35
 #: A keypoint's deviation grows as its confidence falls below the first value, at most by the second as factor.
 _CONFIDENT, _GREATEST_DOUBT = 0.7, 3.0
+#: What the border leaves of a person seen from above (rays with less run per fall) or from the side may be an arm; the body, m, is off.
+_CUT_M, _STEEP = 0.4, 0.7
 #: Rays flatter than this (fall per length) meet the floor too far away to say anything.
 _FLATTEST = 0.03
 _FARTHEST_M = 40.0
@@ -160,6 +162,8 @@ class FloorProjector:
         slope, by_u, by_v = self._axis_slopes(cameras, middle, edges)
         shift = np.zeros_like(slope)
         shift[:, 0] = -_SHOE_M * slope[:, 0] / np.maximum(np.linalg.norm(slope[:, 0], axis=1, keepdims=True), 1e-9)
+        steep = np.linalg.norm(slope[:, 2], axis=1) < _STEEP
+        partial = cut_side | ((cut_top | cut_bottom) & steep)
         return _Sights(
             levels,
             slope,
@@ -167,7 +171,7 @@ class FloorProjector:
             by_v,
             np.repeat(deviation_u[:, None], len(levels), axis=1),
             np.repeat(deviation_v[:, None], len(levels), axis=1),
-            np.tile([level.single_deviation for level in levels], (len(boxes), 1)),
+            np.hypot([level.single_deviation for level in levels], (_CUT_M * partial)[:, None]),
             np.column_stack([~cut_bottom, ~cut_top, cut_top & cut_bottom]),
             shift,
         )

@@ -299,7 +299,7 @@ class FloorTracker:
 
     def _confirm(self) -> None:
         for person in self.people:
-            if person.track or person.log_odds < self._config.confirm_log_odds:
+            if person.track or person.outside_ns or person.log_odds < self._config.confirm_log_odds:
                 continue
             rivals = [p for p in self.people if p.track and p.number in person.near_since_ns]
             if any(person.apart_frames.get(p.number, 0) < self._config.separate_frames for p in rivals):
