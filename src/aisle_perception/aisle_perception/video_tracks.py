@@ -27,6 +27,8 @@ from aisle_store.store import Store
 
 #: A header may count a few frames more than can be decoded; a file that ends before this share of them is damaged.
 LEAST_SHARE = 0.9
+#: Shortest time step of the tracker, as in ``TrackerConfig``.
+SHORTEST_STEP_S = 0.01
 _POINTS = ("head", "left_wrist", "right_wrist")
 COLUMNS = ("frame", "t_s", "id", "x_m", "y_m", *(f"{point}_{axis}_m" for point in _POINTS for axis in "xyz"))
 
@@ -86,8 +88,13 @@ def track_videos(
 ) -> FollowedVideos:
     """Follows the people of all videos. ``advance(n)`` is called after each ``n`` frames. Raises VideoError for a file that breaks off.
 
-    The videos' cameras take the place of the store's: a camera without a video sees nothing and must not be waited for.
+    The videos' cameras take the place of the store's: a camera without a video sees nothing and must not be waited for. Unless ``config``
+    is given, every frame makes a time step, also those of fast videos.
     """
+    rate_hz = max(video.rate_hz for video in videos)
+    if config is None:
+        usual = TrackerConfig()
+        config = dataclasses.replace(usual, output_period_s=min(usual.output_period_s, max(1.0 / rate_hz, SHORTEST_STEP_S)))
     tracker = PersonTracker(dataclasses.replace(store, cameras={video.camera.camera: video.camera for video in videos}), config)
     result = StepResult()
     for detections in _detections(videos, detectors):
@@ -96,7 +103,7 @@ def track_videos(
         advance(len(detections))
     result.extend(tracker.flush())
     tracks = tuple(record for record in result.records if isinstance(record, Tracks))
-    return FollowedVideos(tracks, max(video.rate_hz for video in videos), tuple(result.warnings))
+    return FollowedVideos(tracks, rate_hz, tuple(result.warnings))
 
 
 def write_tracks(followed: FollowedVideos, path: Path) -> None:

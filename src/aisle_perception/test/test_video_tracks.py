@@ -146,6 +146,14 @@ def test_keypoints_become_heads_and_wrists_in_the_table(scene: tuple[dict[str, P
         assert distances[both].max() < 0.05, name
 
 
+def test_every_frame_of_a_fast_video_is_a_step(scene: tuple[dict[str, Path], Path]) -> None:
+    files, calibration = scene
+    videos = [dataclasses.replace(video, rate_hz=29.97) for video in open_videos(files, calibration)]
+    followed = track_videos(load_store(STORE), videos, SeesTheBody({video.camera.camera: video.camera for video in videos}))
+    frames = [round(tracks.stamp_ns / 1e9 * followed.rate_hz) for tracks in followed.tracks]
+    assert frames == list(range(STILL_FRAMES + WALK_FRAMES))
+
+
 def test_the_table_has_a_row_per_person_and_step(tmp_path: Path) -> None:
     head = BodyPoint(np.array([1.0, -0.5, 1.62]), np.eye(3))
     seen = Track("t7", np.array([1.0, -0.5]), np.zeros(2), np.eye(4), 0.9, 0.0)
