@@ -62,9 +62,12 @@ class Innovations:
 
 def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> Innovations:
     """How far each detection lies from each state [N, 4] with covariance [N, 4, 4]."""
-    observation = detections.observation()
-    expected = np.einsum("mij,nj->nmi", observation, means)
-    spread = np.einsum("mij,njk,mlk->nmil", observation, covariances, observation, optimize=False) + detections.covariances
+    age = detections.age_s[:, None]
+    expected = means[:, None, :2] - age * means[:, None, 2:]
+    places, velocities, both = covariances[:, :2, :2], covariances[:, 2:, 2:], covariances[:, :2, 2:]
+    both = both + np.swapaxes(both, -1, -2)
+    age = age[..., None]
+    spread = places[:, None] - age * both[:, None] + age**2 * velocities[:, None] + detections.covariances
     (dx, dy), (xx, xy, yy) = np.moveaxis(detections.positions - expected, -1, 0), (spread[..., 0, 0], spread[..., 0, 1], spread[..., 1, 1])
     determinant = xx * yy - xy**2
     # d^T C^-1 d of 2 x 2 matrices written out: there are persons x detections of them.
