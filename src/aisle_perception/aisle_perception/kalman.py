@@ -139,10 +139,8 @@ def _axis_motion(dt_s: float) -> tuple[np.ndarray, np.ndarray]:
 def update_axes(states: AxisStates, chosen: np.ndarray, measured: np.ndarray, variance: np.ndarray) -> None:
     """Corrects the states ``chosen`` (int [K], each at most once), in place, by positions ``measured`` [K, A] of ``variance`` [K, A]."""
     corrected = states.values[:, chosen]
-    # Gains of position and velocity.
-    before = corrected[2:4].copy()
-    gain = before / (before[0] + variance)
+    gain = corrected[2:4] / (corrected[2] + variance)
     corrected[:2] += gain * (measured - corrected[0])
-    corrected[2:4] = gain * variance
-    corrected[4] -= gain[1] * before[1]
+    corrected[4] -= gain[1] * corrected[3]
+    np.multiply(gain, variance, out=corrected[2:4])
     states.values[:, chosen] = corrected
