@@ -96,3 +96,13 @@ def test_no_detections() -> None:
     )
     assert found.positions.shape == (0, 2)
     assert found.valid.shape == (0,)
+
+
+def test_an_arm_in_a_ceiling_cameras_border_is_no_certain_place() -> None:
+    """From above everything that is seen lies near the camera; what the border leaves of a person may be half a metre from his feet."""
+    above = look_at("1", (3.0, 2.0, 2.6), (3.05, 2.0, 0.0))
+    projector = FloorProjector(LensTable([above]), BodyConfig())
+    whole, cut = np.array([[300.0, 220.0, 380.0, 300.0]]), np.array([[0.0, 220.0, 40.0, 260.0]])
+    deviations = [np.sqrt(np.linalg.eigvalsh(projector.project(np.array([0]), box, NO_KEYPOINTS).covariances[0])) for box in (whole, cut)]
+    assert deviations[0].max() < 0.25
+    assert deviations[1].min() > 0.3

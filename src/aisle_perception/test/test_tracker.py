@@ -179,3 +179,25 @@ def test_other_image_sizes_than_the_calibrations() -> None:
         for r in records
     ]
     np.testing.assert_allclose(_run(store, halved)[-1].tracks[0].position, _run(store, records)[-1].tracks[0].position, atol=1e-3)
+
+
+def test_cameras_at_different_rates_and_times() -> None:
+    """One camera at 10 Hz, one at 5 Hz, one at 3.3 Hz, each starting when it likes: nobody is lost, places stay right."""
+    store = room()
+    rates = {"1": 1, "2": 2, "3": 3}
+    records = [r for r in _crossing_recording() if rates.get(r.camera) and ((r.stamp_ns - START_NS) // PERIOD_NS) % rates[r.camera] == 0]
+    shifted = [replace(r, stamp_ns=r.stamp_ns + int(r.camera) * 11_000_000) for r in records]
+    out = _run(store, shifted)
+    assert {t.track for o in out for t in o.tracks} == {"t1", "t2"}
+    for o in out[20:]:
+        true = _crossing((o.stamp_ns - START_NS) / PERIOD_NS)
+        assert all(min(np.linalg.norm(t.position - place) for place in true) < 0.15 for t in o.tracks)
+
+
+def test_nobody_is_confirmed_before_he_is_on_the_floor() -> None:
+    store = room()
+    out = _run(store, _recording(store, 50, lambda step: [np.array([-0.45 + 0.02 * max(step - 20, 0.0), 2.0])]))
+    first = next(o for o in out if o.tracks)
+    assert first.stamp_ns > START_NS + 30 * PERIOD_NS
+    assert first.tracks[0].position[0] > -0.25
+    assert {t.track for o in out for t in o.tracks} == {"t1"}
