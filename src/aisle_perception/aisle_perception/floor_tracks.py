@@ -47,7 +47,7 @@ class FloorTracksConfig(DeferredConfig, FloorTrackerConfig):
     fading_per_s: float = parameter(5.0, "Log-odds lost per second by a person whom no camera finds, wherever he is", 0.0, 20.0)
     confirm_log_odds: float = parameter(2.2, "Log-odds from which on a track is given out", -5.0, 10.0)
     greatest_log_odds: float = parameter(4.0, "Upper bound of the log-odds", 1.0, 20.0)
-    sigma_m: float = parameter(0.15, "Standard deviation of detections that do not tell theirs, along each axis, m", 0.005, 5.0)
+    sigma_m: float = parameter(0.14, "Standard deviation of detections that do not tell theirs, along each axis, m", 0.005, 5.0)
     lookback_s: float = parameter(2.5, "What is said of a frame waits this long for later ones, s; 0: not at all", 0.0, 60.0)
     lookback_frames: int = parameter(6, "And at most this many of them", 1, 50)
 
