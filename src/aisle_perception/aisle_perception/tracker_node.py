@@ -21,9 +21,11 @@ class TrackerNode(CoreNode):
         super().__init__("tracker", **options)
         config = self.declare(TrackerConfig)
         store = load_store(self.store_folder())
+        tracker = PersonTracker(store, config)
+        # Counts from now on: making the tracker takes longer than a camera may be silent on a busy machine.
         self._health = CameraHealth(store.cameras)
         self.run_core(
-            PersonTracker(store, config),
+            tracker,
             inputs=[topics.detections(camera) for camera in store.cameras],
             outputs=[topics.TRACKS],
         )
