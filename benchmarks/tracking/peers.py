@@ -1,6 +1,6 @@
 """Trackers that a Python user can install instead, behind one function: ``track(boxes [M, 4], scores [M]) -> (ids [K], boxes [K, 4])``.
 
-All run with their own defaults, norfair (which has none for its distance) with the overlap distance and threshold of its documentation.
+All run with their own defaults, norfair (which has none for its distance) with the overlap distance and the threshold of its demonstrations.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _supervised(tracker: trackers.SORTTracker | trackers.ByteTrackTracker) -> Tr
 
 
 def _norfair() -> Track:
-    tracker = norfair.Tracker(distance_function="iou", distance_threshold=0.5)
+    tracker = norfair.Tracker(distance_function="iou", distance_threshold=0.7)
 
     def track(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         detections = [
