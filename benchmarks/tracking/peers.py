@@ -1,6 +1,6 @@
 """Trackers that a Python user can install instead, behind one function: ``track(boxes [M, 4], scores [M]) -> (ids [K], boxes [K, 4])``.
 
-All run with their own defaults, norfair (which has none for its distance) with the overlap distance and the threshold of its demonstrations.
+All run with their own defaults; norfair, which has none for its distance, with overlap and the threshold of its demonstrations.
 """
 
 from __future__ import annotations
