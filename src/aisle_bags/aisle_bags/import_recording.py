@@ -24,7 +24,9 @@ import numpy as np
 from aisle_bags.bag_store import attach_changed_store
 from aisle_bags.bag_writer import BagWriter, absolute, available_ns
 from aisle_contract import frames, topics
+from aisle_contract.conversions import header_message
 from aisle_contract.records import NANOSECONDS, ScaleReading
+from aisle_drivers.camera_messages import camera_info, jpeg
 from aisle_store.camera_model import Camera
 from aisle_store.store import ShelfKey, Store
 
@@ -248,9 +250,9 @@ def _video_entries(video: Video, start_ns: int, jpeg_quality: int) -> Iterator[_
             if not arrived:
                 break
             stamp_ns = start_ns + round(number * NANOSECONDS / video.rate_hz)
-            data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
-            yield _Entry(stamp_ns, info_topic.name, _writing(info_topic, _camera_info(video.camera, stamp_ns), stamp_ns))
-            yield _Entry(stamp_ns, image_topic.name, _writing(image_topic, _compressed_image(video.camera, stamp_ns, data), stamp_ns))
+            header = header_message(stamp_ns, frames.camera_optical(video.camera.camera))
+            yield _Entry(stamp_ns, info_topic.name, _writing(info_topic, camera_info(video.camera, header), stamp_ns))
+            yield _Entry(stamp_ns, image_topic.name, _writing(image_topic, jpeg(frame, jpeg_quality, header), stamp_ns))
             number += 1
     finally:
         capture.release()
@@ -261,33 +263,3 @@ def _video_entries(video: Video, start_ns: int, jpeg_quality: int) -> Iterator[_
 
 def _writing(topic: topics.Topic, message: Any, stamp_ns: int) -> Callable[[BagWriter], None]:
     return lambda writer: writer.write_message(topic, message, stamp_ns)
-
-
-def _compressed_image(camera: Camera, stamp_ns: int, data: np.ndarray) -> Any:
-    from array import array
-
-    from sensor_msgs.msg import CompressedImage
-
-    from aisle_contract.conversions import header_message
-
-    return CompressedImage(
-        header=header_message(stamp_ns, frames.camera_optical(camera.camera)), format="jpeg", data=array("B", data.tobytes())
-    )
-
-
-def _camera_info(camera: Camera, stamp_ns: int) -> Any:
-    from sensor_msgs.msg import CameraInfo
-
-    from aisle_contract.conversions import header_message
-
-    projection = np.hstack([camera.matrix, np.zeros((3, 1))])
-    return CameraInfo(
-        header=header_message(stamp_ns, frames.camera_optical(camera.camera)),
-        height=camera.height,
-        width=camera.width,
-        distortion_model="plumb_bob",
-        d=camera.distortion.tolist(),
-        k=camera.matrix.reshape(-1),
-        r=np.eye(3).reshape(-1),
-        p=projection.reshape(-1),
-    )

@@ -21,7 +21,6 @@ from aisle_contract.record_topics import INPUT_RECORDS, topic_of
 from aisle_contract.records import (
     Alert,
     Cart,
-    CartStatus,
     Diagnostic,
     GateEvent,
     ItemObservation,
@@ -90,12 +89,6 @@ class OfflineResult:
     @property
     def alerts(self) -> list[Alert]:
         return self.of(Alert)
-
-    @property
-    def still_inside(self) -> list[Cart]:
-        """The last carts of the visits that had not ended when the recording did, by session: they are not billed."""
-        newest = {cart.session: cart for cart in self.carts}
-        return [newest[session] for session in sorted(newest) if newest[session].status == CartStatus.OPEN]
 
 
 def in_event_order(records: Iterable[Record]) -> list[Record]:

@@ -15,9 +15,9 @@ from aisle_bringup.processes import Processes, ProcessSpec
 
 PATIENCE_S = 60.0
 ENDS_WELL = """
-import signal, sys, time
+import os, signal, sys, time
 def end(*_):
-    print("closing", flush=True)
+    os.write(1, b"closing\\n")  # print may not be called while it is at work on "ready"
     sys.exit(0)
 signal.signal(signal.SIGINT, end)
 print("ready", flush=True)

@@ -234,6 +234,15 @@ def test_closing_does_not_wait_for_the_end_of_the_recording():
     assert [cart.shopper for cart in closed_carts(given)] == ["Ann", "Bob"] or len(closed_carts(given)) == 1
 
 
+def test_who_is_inside_when_the_recording_ends_keeps_the_cart_and_is_doubted():
+    event = shelf_event(8, 9, "1", {7: -0.018, 8: -0.04})
+    cut = [record for record in alone(event, reaches=[(7.5, 9, "1", 7.7)]) if record.stamp_ns <= at(15.0)]
+    cart = only_cart(cut)
+    assert contents(cart) == {"green": 1}
+    assert cart.doubts == ("the recording ended while the shopper was still inside",)
+    assert cart.left_ns <= at(15.0)
+
+
 def test_shelves_that_never_report_are_doubted_and_stop_nothing():
     records = [record for record in alone(end=45.0) if not isinstance(record, ShelfEvents)]
     cart = only_cart(records)

@@ -90,8 +90,6 @@ def _report(result: OfflineResult, folder: Path | None) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     for alert in result.alerts:
         print(f"{alert.level.name.lower()}: {alert.source}: {alert.text}", file=sys.stderr)
-    for cart in result.still_inside:
-        print(f"visit {cart.session}: still inside when the recording ends, not billed", file=sys.stderr)
     _print_receipts(result.receipts, folder)
 
 
