@@ -17,6 +17,7 @@ import yaml
 from mcap.writer import CompressionType, IndexType, Writer
 
 from aisle_bags.message_definitions import message_definition
+from aisle_contract.conversions import serialised, to_message
 from aisle_contract.qos import Profile
 from aisle_contract.record_topics import topic_of
 from aisle_contract.records import Record, ScaleReading
@@ -94,15 +95,11 @@ class BagWriter:
 
     def write_message(self, topic: Topic, message: Any, log_time_ns: int) -> None:
         """Stores a ROS message object, declaring its topic where needed."""
-        from rclpy.serialization import serialize_message
-
         self.add_topic(topic)
-        self.write(topic.name, serialize_message(message), log_time_ns)
+        self.write(topic.name, serialised(message), log_time_ns)
 
     def write_record(self, record: Record, namespace: str = "/") -> None:
         """Stores a record on its topic below ``namespace``, logged when a live recorder would have received it at the earliest."""
-        from aisle_contract.conversions import to_message
-
         self.write_message(absolute(topic_of(record), namespace), to_message(record), available_ns(record))
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:

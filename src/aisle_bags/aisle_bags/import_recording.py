@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from aisle_bags.bag_store import attach_changed_store
@@ -26,7 +25,8 @@ from aisle_bags.bag_writer import BagWriter, absolute, available_ns
 from aisle_contract import frames, topics
 from aisle_contract.conversions import header_message
 from aisle_contract.records import NANOSECONDS, ScaleReading
-from aisle_drivers.camera_messages import camera_info, jpeg
+from aisle_drivers.conversions import camera_info, jpeg
+from aisle_perception.video_files import Video, VideoError, read_header
 from aisle_store.camera_model import Camera
 from aisle_store.store import ShelfKey, Store
 
@@ -39,16 +39,6 @@ _VIDEO_NAME = re.compile(r"camera_(\w+)\.mp4")
 
 class RecordingError(ValueError):
     """A recording cannot be used: the message names the file, what was found and what was expected."""
-
-
-@dataclass(frozen=True)
-class Video:
-    """One camera's file: ``frames`` as the header counts them, possibly off by a few."""
-
-    path: Path
-    camera: Camera
-    rate_hz: float
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -154,20 +144,14 @@ def _videos(folder: Path, store: Store) -> Iterator[Video]:
 
 
 def _video(path: Path, camera: Camera) -> Video:
-    capture = cv2.VideoCapture(str(path))
     try:
-        if not capture.isOpened():
-            raise RecordingError(f"{path}: cannot be opened as a video")
-        rate_hz, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    finally:
-        capture.release()
-    if not 0.1 <= rate_hz <= 1000:
-        raise RecordingError(f"{path}: frame rate is {rate_hz:g} per second, expected 0.1 .. 1000")
-    if size != (camera.width, camera.height):
+        header = read_header(path)
+    except VideoError as error:
+        raise RecordingError(str(error)) from error
+    if header.size != (camera.width, camera.height):
         expected = f"{camera.width} x {camera.height} as camera '{camera.camera}' was calibrated for"
-        raise RecordingError(f"{path}: frames are {size[0]} x {size[1]} pixels, expected {expected}")
-    return Video(path, camera, rate_hz, count)
+        raise RecordingError(f"{path}: frames are {header.size[0]} x {header.size[1]} pixels, expected {expected}")
+    return Video(path, camera, header.rate_hz, header.frames)
 
 
 def _shelf_series(path: Path, store: Store, notes: list[str]) -> Iterator[ShelfSeries]:
@@ -242,23 +226,14 @@ def _weight_entries(shelf: ShelfSeries) -> Iterator[_Entry]:
 def _video_entries(video: Video, start_ns: int, jpeg_quality: int) -> Iterator[_Entry]:
     image_topic = absolute(topics.compressed_image(video.camera.camera), "/")
     info_topic = absolute(topics.camera_info(video.camera.camera), "/")
-    capture = cv2.VideoCapture(str(video.path))
     try:
-        number = 0
-        while True:
-            arrived, frame = capture.read()
-            if not arrived:
-                break
-            stamp_ns = start_ns + round(number * NANOSECONDS / video.rate_hz)
+        for since_start_ns, image in video.images():
+            stamp_ns = start_ns + since_start_ns
             header = header_message(stamp_ns, frames.camera_optical(video.camera.camera))
             yield _Entry(stamp_ns, info_topic.name, _writing(info_topic, camera_info(video.camera, header), stamp_ns))
-            yield _Entry(stamp_ns, image_topic.name, _writing(image_topic, jpeg(frame, jpeg_quality, header), stamp_ns))
-            number += 1
-    finally:
-        capture.release()
-    # Headers may count a few frames more than can be decoded.
-    if number < 0.9 * video.frames:
-        raise RecordingError(f"{video.path}: breaks off after {number} frames, expected {video.frames}")
+            yield _Entry(stamp_ns, image_topic.name, _writing(image_topic, jpeg(image, jpeg_quality, header), stamp_ns))
+    except VideoError as error:
+        raise RecordingError(str(error)) from error
 
 
 def _writing(topic: topics.Topic, message: Any, stamp_ns: int) -> Callable[[BagWriter], None]:

@@ -145,7 +145,7 @@ def test_a_video_of_another_size_is_named(folder: Path, store: Store) -> None:
 
 def test_a_broken_video_is_named(folder: Path, store: Store) -> None:
     (folder / "camera_3.mp4").write_bytes(b"no film")
-    with pytest.raises(RecordingError, match=r"camera_3\.mp4: cannot be opened"):
+    with pytest.raises(RecordingError, match=r"camera_3\.mp4: cannot be read as a video"):
         read_recording(folder, store)
 
 

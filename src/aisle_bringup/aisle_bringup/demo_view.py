@@ -58,7 +58,7 @@ class DemoView:
             event, evidence = judged.event, judged.evidence
             plates = event.plates[0] if len(event.plates) == 1 else f"{event.plates[0]}..{event.plates[-1]}"
             where = f"gondola {event.gondola} shelf {event.shelf} plate {plates}"
-            verdict = f"{judged.shopper}: {evidence.quantity:+d} {self._state.product_name(judged.product)}" if evidence else "not judged"
+            verdict = f"{judged.shopper}: {evidence.quantity:+d} {self._state.product_name(judged.product)}" if evidence else "in no cart"
             table.add_row(where, f"{event.change.sum() * 1000:+.0f} g", verdict, f"{evidence.probability:.0%}" if evidence else "")
         return table
 

@@ -67,6 +67,13 @@ def from_message(message: Any) -> Record:
     return convert(message)
 
 
+def serialised(message: Any) -> bytes:
+    """CDR bytes of a ROS message."""
+    from rclpy.serialization import serialize_message
+
+    return serialize_message(message)
+
+
 def time_message(stamp_ns: int) -> Any:
     """builtin_interfaces/Time of nanoseconds since the epoch."""
     second, nanosecond = divmod(stamp_ns, NANOSECONDS)

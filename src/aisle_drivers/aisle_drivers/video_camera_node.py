@@ -13,7 +13,7 @@ from aisle_contract.base_node import CoreNode, run
 from aisle_contract.config import parameter
 from aisle_contract.conversions import header_message
 from aisle_contract.records import Diagnostic
-from aisle_drivers.camera_messages import camera_info, jpeg
+from aisle_drivers.conversions import camera_info, jpeg
 from aisle_drivers.video_camera import FRAME_POLL_PERIOD_S, Frame, VideoCamera, VideoCameraConfig
 from aisle_store.store_files import load_store
 

@@ -15,36 +15,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from aisle_contract.records import NANOSECONDS, PersonDetections, StepResult, Track, Tracks
 from aisle_perception.detector import CameraDetectors, CameraFrame
 from aisle_perception.tracker import PersonTracker, TrackerConfig
-from aisle_store.camera_model import Camera
+from aisle_perception.video_files import Video, VideoError, read_header
 from aisle_store.import_nanostore import read_calibration
 from aisle_store.store import Store
 
-#: A header may count a few frames more than can be decoded; a file that ends before this share of them is damaged.
-LEAST_SHARE = 0.9
 #: Shortest time step of the tracker, as in ``TrackerConfig``.
 SHORTEST_STEP_S = 0.01
 _POINTS = ("head", "left_wrist", "right_wrist")
 COLUMNS = ("frame", "t_s", "id", "x_m", "y_m", *(f"{point}_{axis}_m" for point in _POINTS for axis in "xyz"))
-
-
-class VideoError(ValueError):
-    """A video cannot be used: names the file, what was found and what was expected."""
-
-
-@dataclass(frozen=True)
-class Video:
-    """One camera's file. All videos of a recording begin at the same time. ``frames`` as the header counts them."""
-
-    path: Path
-    camera: Camera
-    rate_hz: float
-    frames: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,21 +119,11 @@ def _coordinates(track: Track) -> Iterator[str]:
 def _open(name: str, path: Path, calibration: Path) -> Video:
     if not path.is_file():
         raise VideoError(f"{path}: no such file, expected the video of camera '{name}'")
-    capture = cv2.VideoCapture(str(path))
-    try:
-        rate_hz, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        opened, image = capture.read()
-    finally:
-        capture.release()
-    if not opened:
-        raise VideoError(f"{path}: cannot be read as a video")
-    if not 0.1 <= rate_hz <= 1000:
-        raise VideoError(f"{path}: frame rate is {rate_hz:g} per second, expected 0.1 .. 1000")
-    height, width = image.shape[:2]
-    cameras = read_calibration(calibration, (width, height), rate_hz)
+    header = read_header(path)
+    cameras = read_calibration(calibration, header.size, header.rate_hz)
     if name not in cameras:
         raise VideoError(f"{path}: camera '{name}' is not in {calibration}, expected one of {', '.join(cameras)}")
-    return Video(path, cameras[name], rate_hz, frames)
+    return Video(path, cameras[name], header.rate_hz, header.frames)
 
 
 def _detections(videos: Sequence[Video], detectors: CameraDetectors) -> Iterator[list[PersonDetections]]:
@@ -161,14 +134,4 @@ def _detections(videos: Sequence[Video], detectors: CameraDetectors) -> Iterator
 
 
 def _frames(video: Video) -> Iterator[CameraFrame]:
-    capture = cv2.VideoCapture(str(video.path))
-    try:
-        for number in itertools.count():
-            arrived, image = capture.read()
-            if not arrived:
-                break
-            yield CameraFrame(video.camera.camera, round(number * NANOSECONDS / video.rate_hz), image)
-    finally:
-        capture.release()
-    if number < LEAST_SHARE * video.frames:
-        raise VideoError(f"{video.path}: breaks off after {number} frames, expected {video.frames}")
+    return (CameraFrame(video.camera.camera, stamp_ns, image) for stamp_ns, image in video.images())

@@ -190,7 +190,7 @@ def test_what_is_wrong_with_an_openvino_model_is_told(files: dict[str, str], com
 
 
 def test_a_model_of_an_unknown_kind_tells_its_shapes(tmp_path: Path) -> None:
-    openvino = pytest.importorskip("openvino")
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed (requirements.txt)")
     image = openvino.opset13.parameter([1, 3, 8, 8], np.float32, name="image")
     path = tmp_path / "other.xml"
     openvino.save_model(openvino.Model([openvino.opset13.relu(image)], [image]), str(path))
@@ -203,7 +203,7 @@ def test_a_model_of_an_unknown_kind_tells_its_shapes(tmp_path: Path) -> None:
 
 def _saved_openvino(folder: Path, input_shape: list[int]) -> str:
     """The specification of a model that gives YOLOX predictions for 64 x 64: the brighter the image, the surer it is of one person."""
-    openvino = pytest.importorskip("openvino")
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed (requirements.txt)")
     ops = openvino.opset13
     fixed, seen = np.zeros((2, 1, 84, 6), dtype=np.float32)
     # Cell (4, 4) of stride 8 begins at (32, 32); the size is 32 x 48.
