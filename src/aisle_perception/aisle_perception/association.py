@@ -23,7 +23,7 @@ class FloorDetections:
 
     ``positions`` float64 [M, 2] m, ``covariances`` [M, 2, 2], ``age_s`` [M] (how much older than the slot's stamp), ``cameras`` int [M]
     (number of the camera; a slot has one frame of each), ``keypoints`` [M, 17, 3] (px of the calibration's image size, confidence; 0:
-    not seen).
+    not seen), ``embeddings`` [M, E] of unit length (zero: none) where any camera gives them.
     """
 
     positions: np.ndarray
@@ -31,12 +31,14 @@ class FloorDetections:
     age_s: np.ndarray
     cameras: np.ndarray
     keypoints: np.ndarray
+    embeddings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def subset(self, chosen: np.ndarray) -> FloorDetections:
-        return FloorDetections(*(getattr(self, f.name)[chosen] for f in dataclasses.fields(self)))
+        parts = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return FloorDetections(*(None if part is None else part[chosen] for part in parts))
 
     def observation(self) -> np.ndarray:
         """float64 [M, 2, 4]: what a detection says of the state (x, y, vx, vy) at the slot's stamp, its own time being earlier."""

@@ -14,6 +14,7 @@ from aisle_contract.config import parameter
 from aisle_contract.event_time import EventTimeBuffer
 from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, Diagnostic, DiagnosticLevel, PersonDetections, StepResult, Track, Tracks
 from aisle_perception import existence
+from aisle_perception.appearance import unit_rows
 from aisle_perception.association import FloorDetections
 from aisle_perception.body_points import POINTS, BodyPointConfig, BodyPointFilter, Rays, pixel_deviation, point_pixels
 from aisle_perception.floor_projection import BodyConfig, FloorProjector
@@ -182,7 +183,8 @@ class PersonTracker:
         scores = np.concatenate([frame.scores for frame in frames])
         slack = self._config.floor_margin_m + 2.0 * np.sqrt(np.linalg.eigvalsh(floor.covariances)[:, 1])
         wanted = floor.valid & (scores >= self._config.least_score) & self._store.on_floor(floor.positions, slack)
-        return FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints).subset(wanted)
+        embeddings = _embeddings(frames)
+        return FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, embeddings).subset(wanted)
 
     def _locate_points(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
         """Heads and wrists; one ray per point and camera, moved to the slot's stamp with the point's velocity."""
@@ -231,6 +233,21 @@ class PersonTracker:
 
 def _keypoints(frame: PersonDetections) -> np.ndarray:
     return np.zeros((len(frame.boxes), len(COCO_KEYPOINTS), 3)) if frame.keypoints is None else frame.keypoints
+
+
+def _embeddings(frames: list[PersonDetections]) -> np.ndarray | None:
+    """Unit embeddings [M, E] of the frames' detections, zero for cameras that give none or some of another length than the first's."""
+    length = next((frame.embeddings.shape[1] for frame in frames if frame.embeddings is not None), 0)
+    if not length:
+        return None
+    return np.concatenate(
+        [
+            unit_rows(frame.embeddings)
+            if frame.embeddings is not None and frame.embeddings.shape[1] == length
+            else np.zeros((len(frame.boxes), length))
+            for frame in frames
+        ]
+    )
 
 
 def _occurrence(values: np.ndarray) -> np.ndarray:
