@@ -30,5 +30,5 @@ def assign(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _solved(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = linear_sum_assignment(gain, maximize=True)
-    inside = gain[rows, columns] > 0.0
-    return rows[inside], columns[inside]
+    inside = (gain[rows, columns] > 0.0).nonzero()[0]
+    return rows.take(inside), columns.take(inside)

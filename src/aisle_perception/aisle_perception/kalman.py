@@ -119,26 +119,26 @@ class AxisStates:
         return AxisStates(np.concatenate((self.values, others.values), axis=1))
 
 
-def predict_axes(states: AxisStates, dt_s: float, acceleration_density: np.ndarray | float) -> None:
-    """Moves the states on, in place; the same model as ``constant_velocity``, with a density that broadcasts to [N, A]."""
-    step, grown = _axis_motion(dt_s)
+def predict_axes(states: AxisStates, dt_s: float, densities: tuple[float, ...], scale: np.ndarray | float = 1.0) -> None:
+    """Moves the states on, in place; the same model as ``constant_velocity``, with the densities [A] of the axes times ``scale`` [N, 1]."""
+    step, grown = _axis_motion(dt_s, densities)
     states.values = (step @ states.values.reshape(5, -1)).reshape(states.values.shape)
-    states.values[2:] += grown * acceleration_density
+    states.values[2:] += scale * grown
 
 
 @functools.lru_cache(maxsize=64)
-def _axis_motion(dt_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """What a step does to the five numbers of an axis, [5, 5], and what a density of 1 adds to the last three, [3, 1, 1]."""
+def _axis_motion(dt_s: float, densities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What a step does to the five numbers of an axis, [5, 5], and what the densities add to the last three, [3, 1, A]."""
     step = np.eye(5)
     step[0, 1] = dt_s
     step[2, 3:] = 2.0 * dt_s, dt_s**2
     step[3, 4] = dt_s
-    return step, np.array([dt_s**3 / 3, dt_s**2 / 2, dt_s]).reshape(3, 1, 1)
+    return step, np.array([dt_s**3 / 3, dt_s**2 / 2, dt_s]).reshape(3, 1, 1) * np.array(densities)
 
 
 def update_axes(states: AxisStates, chosen: np.ndarray, measured: np.ndarray, variance: np.ndarray) -> None:
     """Corrects the states ``chosen`` (int [K], each at most once), in place, by positions ``measured`` [K, A] of ``variance`` [K, A]."""
-    corrected = states.values[:, chosen]
+    corrected = states.values.take(chosen, axis=1)
     gain = corrected[2:4] / (corrected[2] + variance)
     corrected[:2] += gain * (measured - corrected[0])
     corrected[4] -= gain[1] * corrected[3]

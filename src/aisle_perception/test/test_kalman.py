@@ -75,7 +75,8 @@ def test_independent_axes_agree_with_filterpy() -> None:
         rng.uniform(0.1, 2.0, (count, axes)),
         np.full((count, axes), 3.0),
     )
-    density = rng.uniform(0.2, 2.0, (count, axes))
+    densities, scale = (0.5, 0.5, 1.3, 0.2), rng.uniform(0.4, 2.0, (count, 1))
+    density = scale * densities
     states = kalman.AxisStates.at_rest(start.copy(), first_variance.copy(), velocity_variance.copy())
     references = []
     for number in range(count):
@@ -86,7 +87,7 @@ def test_independent_axes_agree_with_filterpy() -> None:
         references.append(reference)
     for _ in range(40):
         dt = rng.uniform(0.01, 0.5)
-        kalman.predict_axes(states, dt, density)
+        kalman.predict_axes(states, dt, densities, scale)
         for number, reference in enumerate(references):
             transition, _ = kalman.constant_velocity(dt, axes, 1.0)
             noise = np.zeros((2 * axes, 2 * axes))
