@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 
 from aisle_contract.config import parameter
 from aisle_perception import kalman
@@ -38,6 +38,7 @@ class DeferredConfig:
     departures_per_s: float = parameter(0.02, "Share of the persons who go away in a second", 0.0001, 1.0)
     longest_hidden_s: float = parameter(4.0, "Nobody is followed who was not found for longer, s", 0.1, 60.0)
     leaves: int = parameter(40, "Most explanations looked at for one person", 1, 1000)
+    explanations: int = parameter(1500, "Most explanations looked at for all persons, as far as each has two", 10, 100_000)
     doubt: float = parameter(6.0, "Explanations that make the whole less likely by more than this are dropped (log-likelihood)", 0.1, 100.0)
 
 
@@ -100,6 +101,11 @@ class _Continuations:
 
 class DeferredTracker:
     """Follows everybody with a delay of ``window`` frames that are ``period_s`` apart."""
+
+    #: Found and not found: with less nobody could be followed.
+    _FEWEST_LEAVES = 2
+    #: Of the search for the best explanation in whole numbers; nearly always the first one tells.
+    _MOST_NODES = 200
 
     def __init__(self, config: DeferredConfig, period_s: float, window: int) -> None:
         self._config = config
@@ -175,11 +181,13 @@ class DeferredTracker:
         )
 
     def _best_of_each(self, found: _Continuations) -> _Continuations:
-        """The best of each tree."""
+        """The best of each tree, fewer of each where there are many trees."""
         order = np.lexsort((found.detection, -found.weight, found.tree))
         trees = found.tree[order]
         rank = np.arange(len(order)) - np.searchsorted(trees, trees)
-        return found.subset(order[rank < self._config.leaves])
+        within = np.cumsum(np.bincount(rank, minlength=1)) <= self._config.explanations
+        each = max(int(within.sum()), self._FEWEST_LEAVES)
+        return found.subset(order[rank < min(each, self._config.leaves)])
 
     def _grown(self, found: _Continuations, predicted: tuple[np.ndarray, np.ndarray], detections: FloorDetections) -> list[_Leaf]:
         means, covariances = np.zeros((len(found.leaf), 4)), np.zeros((len(found.leaf), 4, 4))
@@ -203,23 +211,49 @@ class DeferredTracker:
     def _explain(self, found: _Continuations) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the continuations that together explain most, and of all those (with them) that a likely explanation may hold.
 
-        The relaxed program's dual prices tell by how much the whole gets worse if a continuation is forced in (its reduced cost).
+        Persons who compete with nobody for a detection take their best continuation; all others are decided together.
         """
-        if not len(found.leaf):
-            return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+        trees, tree = np.unique(found.tree, return_inverse=True)
         row, column = np.nonzero(found.claims >= 0)
         claimed, used = np.unique(found.claims[row, column], return_inverse=True)
-        trees, tree = np.unique(found.tree, return_inverse=True)
-        places = (np.concatenate([used, tree + len(claimed)]), np.concatenate([row, np.arange(len(tree))]))
-        exclusive = coo_array((np.ones(len(places[0])), places), shape=(len(claimed) + len(trees), len(tree))).tocsr()
-        relaxed = linprog(-found.weight, A_ub=exclusive, b_ub=np.ones(exclusive.shape[0]), method="highs-ds")
-        dearness = -found.weight - exclusive.T @ relaxed.ineqlin.marginals
-        likely = np.flatnonzero(dearness <= self._config.doubt)
-        share = relaxed.x[likely]
+        contested = _contested(used, tree[row], len(claimed))
+        rivals = np.zeros(len(trees), dtype=bool)
+        rivals[tree[row[contested[used]]]] = True
+        best = np.zeros(len(trees))
+        np.maximum.at(best, tree, found.weight)
+        dearness = best[tree] - found.weight
+        chosen = np.zeros(len(tree), dtype=bool)
+        order = np.lexsort((np.arange(len(tree)), dearness, tree))
+        first = order[np.r_[True, tree[order][1:] != tree[order][:-1]]] if len(order) else order
+        chosen[first] = dearness[first] <= 0.0
+        among = np.flatnonzero(rivals[tree])
+        if len(among):
+            kept = contested[used] & rivals[tree[row]]
+            exclusive = _exclusive(row[kept], used[kept], tree, among)
+            dearness[among], chosen[among] = self._decided_together(found.weight[among], exclusive)
+        chosen &= dearness <= self._config.doubt
+        return np.flatnonzero(chosen), np.flatnonzero((dearness <= self._config.doubt) | chosen)
+
+    def _decided_together(self, weight: np.ndarray, exclusive: csr_array) -> tuple[np.ndarray, np.ndarray]:
+        """By how much forcing each continuation in makes the whole worse, at least, float64 [K], and which are best, bool [K].
+
+        The first are the reduced costs of the relaxed program; where its solution is not whole, those that are dearer than the doubt
+        allows are left out of the program in whole numbers. ``exclusive`` [C, K]: of each row's continuations at most one holds.
+        """
+        relaxed = linprog(-weight, A_ub=exclusive, b_ub=np.ones(exclusive.shape[0]), method="highs-ds")
+        dearness = -weight - exclusive.T @ relaxed.ineqlin.marginals
+        share = relaxed.x
         if (np.abs(share - np.round(share)) > 1e-6).any():
-            limits = LinearConstraint(exclusive[:, likely], ub=1.0)
-            share = milp(-found.weight[likely], integrality=np.ones(len(likely)), bounds=Bounds(0, 1), constraints=limits).x
-        return likely[share > 0.5], likely
+            likely = np.flatnonzero(dearness <= self._config.doubt)
+            limits, whole = LinearConstraint(exclusive[:, likely], ub=1.0), np.ones(len(likely))
+            # Bounded by nodes and not by time, so that the same detections give the same tracks.
+            options = {"node_limit": self._MOST_NODES}
+            solved = milp(-weight[likely], integrality=whole, bounds=Bounds(0, 1), constraints=limits, options=options).x
+            if solved is not None:
+                share = np.zeros(len(weight))
+                share[likely] = solved
+        # Of a relaxed solution the shares above a half exclude each other too.
+        return dearness, share > 0.5
 
     def _decide(self, index: int) -> list[Decided]:
         """Persons in frame ``index`` by the present explanation; those who are not seen again are said to have gone."""
@@ -264,3 +298,25 @@ class DeferredTracker:
             node.parent = None
         self._leaves = [self._leaves[number] for number in possible]
         self._claims = self._claims[possible]
+
+
+def _contested(used: np.ndarray, tree: np.ndarray, claimed: int) -> np.ndarray:
+    """bool [claimed]: detections that more than one tree claims; ``used`` and ``tree`` int [C] belong together."""
+    lowest, highest = np.full(claimed, np.iinfo(int).max), np.full(claimed, -1)
+    np.minimum.at(lowest, used, tree)
+    np.maximum.at(highest, used, tree)
+    return lowest < highest
+
+
+def _exclusive(row: np.ndarray, used: np.ndarray, tree: np.ndarray, among: np.ndarray) -> csr_array:
+    """Which of the continuations ``among`` (int [K]) exclude each other: one row per contested detection and per tree, columns [K].
+
+    Continuation ``row`` claims detection ``used`` (int [C] each).
+    """
+    place = np.full(len(tree), -1)
+    place[among] = np.arange(len(among))
+    detections, detection = np.unique(used, return_inverse=True)
+    persons, person = np.unique(tree[among], return_inverse=True)
+    rows = np.concatenate([detection, person + len(detections)])
+    columns = np.concatenate([place[row], np.arange(len(among))])
+    return coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(detections) + len(persons), len(among))).tocsr()
