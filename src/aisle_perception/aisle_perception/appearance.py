@@ -41,10 +41,13 @@ def unit_rows(embeddings: np.ndarray) -> np.ndarray:
 
 def similarities(known: Sequence[Appearance], embeddings: np.ndarray) -> np.ndarray:
     """Cosines float64 [N, M] of persons' appearances and ``embeddings`` [M, E] (unit or zero rows), NaN where either is unknown."""
-    cosines = np.full((len(known), len(embeddings)), np.nan)
-    given = embeddings.any(axis=1)
+    means = np.zeros((len(known), embeddings.shape[1]))
     for number, appearance in enumerate(known):
-        length = np.linalg.norm(appearance.mean)
-        if len(appearance.mean) == embeddings.shape[1] and length > 0.0:
-            cosines[number, given] = embeddings[given] @ (appearance.mean / length)
-    return cosines
+        if len(appearance.mean) == embeddings.shape[1]:
+            means[number] = appearance.mean
+    return cosines(unit_rows(means), embeddings)
+
+
+def cosines(known: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    """float64 [N, M] of rows ``known`` [N, E] and ``embeddings`` [M, E], all of unit length or zero; NaN where either is zero."""
+    return np.where(known.any(axis=1)[:, None] & embeddings.any(axis=1), known @ embeddings.T, np.nan)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import linear_sum_assignment
 
+from aisle_perception.assignment import assign
 from aisle_perception.kalman import squared_mahalanobis
 
 #: log det of the innovation covariance that counts as "no knowledge" (1 m in each axis): keeps all costs inside the gate negative.
 _VAGUE_LOG_DETERMINANT = 4.0
+#: Of a detection inside the gate of somebody of whom little is known.
+_LEAST_GAIN = 1e-3
 #: Stands for "not the same person" among squared distances that have to be finite.
 _NEVER = 1e12
 
@@ -56,10 +58,12 @@ class FloorDetections:
 
 @dataclass(frozen=True, eq=False)
 class Innovations:
-    """``distance`` float64 [N, M]: squared Mahalanobis distance of detection to state; ``log_determinant`` [N, M] of its covariance."""
+    """``distance`` float64 [N, M]: squared Mahalanobis distance of detection to state; ``log_determinant`` [N, M] of its covariance;
+    ``similarity`` [N, M]: cosine of what the person and the detection look like (NaN: not known), or None where nobody's look is known."""
 
     distance: np.ndarray
     log_determinant: np.ndarray
+    similarity: np.ndarray | None = None
 
 
 def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> Innovations:
@@ -77,24 +81,31 @@ def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDet
 
 
 class GlobalNearestNeighbour:
-    """Per camera the assignment of detections to persons with the least sum of costs: no two detections of one camera to one person."""
+    """Per camera the assignment of detections to persons with the least sum of costs: no two detections of one camera to one person.
 
-    def __init__(self, gate: float) -> None:
+    Costs are -2 log-likelihood, of place and, as far as known, look. The latter is taken as ``appearance_weight`` times the cosine's
+    distance from ``even_similarity``, where a detection is as likely another person's. Whoever has not been seen for long may be anywhere,
+    so that his place says little and his look decides.
+    """
+
+    def __init__(self, gate: float, appearance_weight: float = 0.0, even_similarity: float = 0.5) -> None:
         self._gate = gate
+        self._appearance_weight = appearance_weight
+        self._even_similarity = even_similarity
 
     def assign(self, found: Innovations, detections: FloorDetections, candidates: np.ndarray, free: np.ndarray) -> np.ndarray:
         """int [M]: person of each detection, -1 for none. ``candidates``: numbers of the persons asked; ``free`` bool [M]."""
         owner = np.full(len(detections), -1)
         if not len(candidates):
             return owner
-        cost = found.distance + found.log_determinant - (self._gate + _VAGUE_LOG_DETERMINANT)
-        cost = np.where(found.distance <= self._gate, np.minimum(cost, -1e-3), 0.0)
+        gain = np.maximum(self._gate + _VAGUE_LOG_DETERMINANT - found.distance - found.log_determinant, _LEAST_GAIN)
+        if found.similarity is not None:
+            gain += self._appearance_weight * np.nan_to_num(found.similarity - self._even_similarity)
+        gain = np.where(found.distance <= self._gate, gain, 0.0)
         for camera in np.unique(detections.cameras[free]):
             columns = np.flatnonzero(free & (detections.cameras == camera))
-            block = cost[np.ix_(candidates, columns)]
-            rows, chosen = linear_sum_assignment(block)
-            inside = block[rows, chosen] < 0.0
-            owner[columns[chosen[inside]]] = candidates[rows[inside]]
+            rows, chosen = assign(gain[np.ix_(candidates, columns)])
+            owner[columns[chosen]] = candidates[rows]
         return owner
 
 

@@ -8,6 +8,7 @@ what each camera should see) is asked of a ``Scene``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,7 @@ import numpy as np
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS
 from aisle_perception import existence, kalman
+from aisle_perception.appearance import Appearance, similarities
 from aisle_perception.association import ClusterInitiator, FloorDetections, GlobalNearestNeighbour, Innovations, innovations
 from aisle_perception.body_points import PointState
 from aisle_perception.existence import ExistenceConfig
@@ -30,6 +32,8 @@ class FloorTrackerConfig(ExistenceConfig):
     velocity_memory_s: float = parameter(1.0, "A person whom nobody sees is thought to slow down with this time constant, s", 0.1, 60.0)
     start_speed_deviation: float = parameter(0.7, "Standard deviation of a new person's velocity along each axis, m/s", 0.05, 5.0)
     gate: float = parameter(11.8, "Squared Mahalanobis distance within which a detection may belong to a person (11.8: 99.7 %)", 1.0, 100.0)
+    appearance_weight: float = parameter(10.0, "What a cosine of 1 between two embeddings says, as -2 log-likelihood", 0.0, 100.0)
+    even_similarity: float = parameter(0.5, "Cosine of embeddings that speaks neither for the same person nor for another", -1.0, 1.0)
     cluster_gate: float = parameter(9.2, "The same between two cameras' detections of a new person (9.2: 99 %)", 1.0, 100.0)
     shadow_gate: float = parameter(30.0, "Within this of a person a detection of a camera that misses him begins no other", 0.0, 400.0)
     vaguest_m: float = parameter(0.5, "Detections with a greater standard deviation begin no person, m", 0.05, 5.0)
@@ -53,6 +57,7 @@ class Person:
     track: str = ""
     outside_ns: int = 0
     points: PointState = field(default_factory=PointState.unknown)
+    appearance: Appearance = field(default_factory=Appearance)
     #: Of persons near this one, by their numbers: since when they are near, when a camera last saw both apart, in how many frames.
     near_since_ns: dict[int, int] = field(default_factory=dict)
     apart_ns: dict[int, int] = field(default_factory=dict)
@@ -166,7 +171,7 @@ class FloorTracker:
         self._scene = scene
         self._config = config
         self._initiator = ClusterInitiator(config.cluster_gate) if initiator is None else initiator
-        self._associator = GlobalNearestNeighbour(config.gate) if associator is None else associator
+        self._associator = _nearest_neighbour(config) if associator is None else associator
         self._updater = FloorUpdater(config) if updater is None else updater
         self._deleter = EvidenceDeleter(config) if deleter is None else deleter
         self.people: list[Person] = []
@@ -184,6 +189,7 @@ class FloorTracker:
         owner, shadowed = self._associate(detections)
         self._judge(reporting, detections, owner, dt_s, stamp_ns)
         self._begin_people(detections, owner, shadowed, stamp_ns)
+        self._look(detections, owner)
         numbers = np.array([p.number for p in self.people] + [-1])[owner]
         self._end_people(stamp_ns)
         self._confirm()
@@ -198,6 +204,9 @@ class FloorTracker:
         if not self.people or not len(detections):
             return owner, np.zeros(len(detections), dtype=bool)
         found = innovations(*stacked(self.people), detections)
+        if detections.embeddings is not None:
+            looks = similarities([p.appearance for p in self.people], detections.embeddings)
+            found = dataclasses.replace(found, similarity=looks)
         confirmed = np.array([bool(p.track) for p in self.people])
         for group in (np.flatnonzero(confirmed), np.flatnonzero(~confirmed)):
             assigned = self._associator.assign(found, detections, group, owner < 0)
@@ -272,6 +281,11 @@ class FloorTracker:
             )
             owner[members] = len(self.people) - 1
 
+    def _look(self, detections: FloorDetections, owner: np.ndarray) -> None:
+        if detections.embeddings is not None:
+            for number in np.unique(owner[owner >= 0]):
+                self.people[number].appearance.add(detections.embeddings[owner == number])
+
     def _end_people(self, stamp_ns: int) -> None:
         ended = {p.number for p in self._deleter.gone(self.people, stamp_ns)}
         ended |= self._duplicates(ended, stamp_ns)
@@ -306,6 +320,10 @@ class FloorTracker:
                 continue
             self._confirmed += 1
             person.track = f"t{self._confirmed}"
+
+
+def _nearest_neighbour(config: FloorTrackerConfig) -> GlobalNearestNeighbour:
+    return GlobalNearestNeighbour(config.gate, config.appearance_weight, config.even_similarity)
 
 
 def _seen(people: int, cameras: int, detections: FloorDetections, owner: np.ndarray) -> np.ndarray:

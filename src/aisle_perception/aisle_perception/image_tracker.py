@@ -16,6 +16,7 @@ import numpy as np
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS
 from aisle_perception import kalman
+from aisle_perception.appearance import cosines, unit_rows
 from aisle_perception.assignment import assign
 
 
@@ -43,11 +44,13 @@ class ImageTrackerConfig:
     embedding_weight: float = parameter(0.5, "Share of the appearance in the comparison, where embeddings are given", 0.0, 1.0)
     embedding_memory: float = parameter(0.9, "Share of the old appearance that a new detection leaves", 0.0, 1.0)
     least_similarity: float = parameter(0.3, "Least cosine of two embeddings of one person", -1.0, 1.0)
+    lost_similarity: float = parameter(0.5, "The same for a person who was not found for a second or longer", -1.0, 1.0)
     camera_motion: float = parameter(3.0, "Standard errors from which on a shift that all boxes share is the camera's", 0.0, 1e6)
     existence_start: float = parameter(-2.0, "Log-odds of a new track before its first detection counts", -10.0, 2.0)
     greatest_gain: float = parameter(1.5, "Most log-odds that one detection adds", 0.1, 10.0)
     least_gain: float = parameter(0.3, "Least log-odds that one detection adds", 0.0, 10.0)
     fading_per_s: float = parameter(6.0, "Log-odds lost per second by a track that is not found", 0.0, 100.0)
+    known_fading_per_s: float = parameter(0.8, "The same by a confirmed track with an embedding, by which it can be told again", 0.0, 100.0)
     greatest_log_odds: float = parameter(6.0, "Upper bound of the log-odds", 1.0, 20.0)
     confirm_log_odds: float = parameter(0.0, "Log-odds from which on a track is given out", -5.0, 10.0)
     delete_log_odds: float = parameter(-2.0, "Log-odds below which a track ends", -20.0, 0.0)
@@ -63,7 +66,7 @@ _TO_CORNERS = np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0], [-0.5, 0.0, 
 class BoxDetections:
     """One frame: ``boxes`` float [M, 4] (left, top, right, bottom, px), ``scores`` [M] 0..1, ``embeddings`` [M, E] of unit length.
 
-    Embeddings are compared as long as every frame brings them.
+    Rows of zeros are no embeddings; what has none, or a whole frame without them, is compared by place alone.
     """
 
     boxes: np.ndarray
@@ -136,12 +139,19 @@ class BoxTracks:
 
     def joined(self, others: BoxTracks) -> BoxTracks:
         rows = [(self.log_odds, others.log_odds), (self.unseen_s, others.unseen_s), (self.ids, others.ids), (self.births, others.births)]
-        both = self.embeddings is not None and others.embeddings is not None
-        embeddings = np.concatenate((self.embeddings, others.embeddings)) if both else None
+        embeddings = _joined_embeddings(self, others)
         return BoxTracks(self.states.joined(others.states), *(np.concatenate(pair) for pair in rows), embeddings)
 
 
 _NOBODY = np.zeros(0, dtype=int)
+
+
+def _joined_embeddings(first: BoxTracks, second: BoxTracks) -> np.ndarray | None:
+    given = [tracks.embeddings for tracks in (first, second) if tracks.embeddings is not None]
+    if not given:
+        return None
+    missing = (np.zeros((len(tracks), given[0].shape[1])) for tracks in (first, second))
+    return np.concatenate([zeros if t.embeddings is None else t.embeddings for t, zeros in zip((first, second), missing, strict=True)])
 
 
 class BoxAssociator(Protocol):
@@ -228,11 +238,15 @@ class OverlapAssociator:
     ) -> np.ndarray:
         if tracks.embeddings is None or detections.embeddings is None:
             return gain
-        known = tracks.embeddings if rows is None else tracks.embeddings[rows]
-        similarity = known @ detections.embeddings[columns].T
-        weight = self._config.embedding_weight
-        mixed = (1.0 - weight) * gain + weight * (similarity - self._config.least_similarity)
-        return np.where((gain > 0.0) & (similarity >= self._config.least_similarity), np.maximum(mixed, 1e-6), 0.0)
+        known, unseen_s = tracks.embeddings, tracks.unseen_s
+        if rows is not None:
+            known, unseen_s = known[rows], unseen_s[rows]
+        similarity = cosines(known, detections.embeddings[columns])
+        config = self._config
+        needed = config.least_similarity + (config.lost_similarity - config.least_similarity) * np.minimum(unseen_s, 1.0)
+        mixed = (1.0 - config.embedding_weight) * gain + config.embedding_weight * (similarity - config.least_similarity)
+        with_look = np.where((gain > 0.0) & (similarity >= needed[:, None]), np.maximum(mixed, 1e-6), 0.0)
+        return np.where(np.isnan(similarity), gain, with_look)
 
 
 class CameraMotion:
@@ -318,14 +332,29 @@ class BoxKalmanUpdater:
         kalman.update_axes(tracks.states, found, measured, self._noise * np.square(measured[:, 3:]))
         tracks.unseen_s += dt_s
         tracks.unseen_s[found] = 0.0
-        change = np.empty(len(tracks))
-        change.fill(-config.fading_per_s * dt_s)
+        change = self._fading(tracks, dt_s)
         change[found] = self._evidence.of(detections.scores.take(used))
         change += tracks.log_odds
         tracks.log_odds = np.minimum(change, config.greatest_log_odds)
-        if tracks.embeddings is not None and detections.embeddings is not None:
-            mixed = config.embedding_memory * tracks.embeddings[found] + (1.0 - config.embedding_memory) * detections.embeddings[used]
-            tracks.embeddings[found] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+        if detections.embeddings is not None:
+            self._look(tracks, found, detections.embeddings[used])
+
+    def _fading(self, tracks: BoxTracks, dt_s: float) -> np.ndarray:
+        """Log-odds [N] that the tracks gain without a detection."""
+        fading = np.empty(len(tracks))
+        fading.fill(-self._config.fading_per_s * dt_s)
+        if tracks.embeddings is not None:
+            fading[(tracks.ids > 0) & tracks.embeddings.any(axis=1)] = -self._config.known_fading_per_s * dt_s
+        return fading
+
+    def _look(self, tracks: BoxTracks, found: np.ndarray, embeddings: np.ndarray) -> None:
+        if tracks.embeddings is None:
+            tracks.embeddings = np.zeros((len(tracks), embeddings.shape[1]))
+        given = embeddings.any(axis=1)
+        rows, new = found[given], embeddings[given]
+        old = tracks.embeddings[rows]
+        kept = np.where(old.any(axis=1), self._config.embedding_memory, 0.0)[:, None]
+        tracks.embeddings[rows] = unit_rows(kept * old + (1.0 - kept) * new)
 
 
 class FadingDeleter:

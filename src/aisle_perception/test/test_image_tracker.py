@@ -134,6 +134,41 @@ def test_appearance_tells_who_is_who_where_places_cannot() -> None:
     assert id_at(found[20], 340, 305) == id_at(found[45], 340, 305)
 
 
+def _behind_a_pillar(hidden: range, looks: np.ndarray | None) -> list[BoxDetections]:
+    """Two walk towards each other, are hidden, and come out on the sides from which they came."""
+    frames, middle = [], (hidden.start + hidden.stop) // 2
+    for k in range(hidden.stop + 25):
+        step = 4 * min(k, 25, 2 * middle - k)
+        both = (box(200 + step), box(420 - step, y=305.0))
+        frames.append(frame(embeddings=None if looks is None else looks[:0]) if k in hidden else frame(*both, embeddings=looks))
+    return frames
+
+
+def test_looks_bring_back_who_was_hidden_for_seconds() -> None:
+    """Motion alone lets go of both after little more than a second."""
+    for looks, known in ((np.array([[0.8, 0.6], [-0.6, 0.8]]), True), (None, False)):
+        found = follow(_behind_a_pillar(range(25, 125), looks))
+        before, after = found[20], found[130]
+        same = id_at(before, 280) == id_at(after, 280) and id_at(before, 340, 305) == id_at(after, 340, 305)
+        assert same == known
+        assert max(found[-1].ids.tolist()) == (2 if known else 4)
+
+
+def test_somebody_else_who_comes_out_is_somebody_else() -> None:
+    looks = np.array([[1.0, 0.0], [0.0, 1.0]])
+    frames = [frame(box(200 + 2 * k), embeddings=looks[:1]) for k in range(30)]
+    frames += [frame(embeddings=looks[:0]) for _ in range(20)]
+    frames += [frame(box(260 + k), embeddings=looks[1:]) for k in range(20)]
+    found = follow(frames)
+    assert [found[25].ids.tolist(), found[-1].ids.tolist()] == [[1], [2]]
+
+
+def test_frames_and_persons_without_an_embedding_are_followed_by_place() -> None:
+    looks = np.array([[1.0, 0.0], [0.0, 0.0]])
+    frames = [frame(box(100 + 3 * k), box(600 - 3 * k), embeddings=looks if k % 3 else None) for k in range(40)]
+    assert {number for tracks in follow(frames) for number in tracks.ids.tolist()} == {1, 2}
+
+
 def test_a_camera_that_jerks_confuses_nobody() -> None:
     """Four stand in a row; the image jumps by the distance between two of them, which without a correction would pass on their names."""
     shift = np.zeros(40)
