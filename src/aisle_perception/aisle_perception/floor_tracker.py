@@ -143,11 +143,16 @@ class EvidenceDeleter:
 
     def gone(self, people: Sequence[Person], stamp_ns: int) -> list[Person]:
         patience = self._config.outside_s * NANOSECONDS
-        return [p for p in people if p.log_odds < self._config.delete_log_odds or (p.outside_ns and stamp_ns - p.outside_ns >= patience)]
+        unlikely = existence.ended(self._config, _log_odds(people))
+        return [p for p, gone in zip(people, unlikely, strict=True) if gone or (p.outside_ns and stamp_ns - p.outside_ns >= patience)]
 
 
 def stacked(people: Sequence[Person]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([p.mean for p in people]), np.stack([p.covariance for p in people])
+
+
+def _log_odds(people: Sequence[Person]) -> np.ndarray:
+    return np.array([p.log_odds for p in people], dtype=float)
 
 
 def _spread(people: Sequence[Person], means: np.ndarray, covariances: np.ndarray) -> None:
@@ -230,10 +235,11 @@ class FloorTracker:
         probability[reporting] = expected[reporting]
         seen = _seen(len(self.people), len(expected), detections, owner)
         gain = existence.evidence(self._config, seen, probability, dt_s, self._scene.at_exit(positions))
+        log_odds = existence.added(self._config, _log_odds(self.people), gain)
         inside = self._scene.on_floor(positions, self._config.floor_margin_m)
         found = seen.any(axis=0)
         for number, person in enumerate(self.people):
-            person.log_odds = min(person.log_odds + float(gain[number]), self._config.greatest_log_odds)
+            person.log_odds = float(log_odds[number])
             if found[number]:
                 person.seen_ns = stamp_ns
             if inside[number]:
@@ -312,8 +318,9 @@ class FloorTracker:
         return duplicates
 
     def _confirm(self) -> None:
-        for person in self.people:
-            if person.track or person.outside_ns or person.log_odds < self._config.confirm_log_odds:
+        sure = existence.confirmed(self._config, _log_odds(self.people))
+        for person, likely in zip(self.people, sure, strict=True):
+            if person.track or person.outside_ns or not likely:
                 continue
             rivals = [p for p in self.people if p.track and p.number in person.near_since_ns]
             if any(person.apart_frames.get(p.number, 0) < self._config.separate_frames for p in rivals):

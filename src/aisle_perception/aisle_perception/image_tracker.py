@@ -2,7 +2,8 @@
 
 All tracks are rows of arrays: prediction, gating, association, correction and judgement of a frame take the same few NumPy calls for one
 person and for hundreds. Units are seconds and box heights, so that the same parameters fit near and far people and any image size.
-The parts can be exchanged (initiator, associator, updater, deleter, as in the floor tracker).
+The parts can be exchanged (initiator, associator, updater, deleter) and stand on the same ground as the floor tracker's: ``kalman``
+(motion), ``assignment`` (who gets what), ``existence`` (who is real, who has gone), ``appearance`` (who looks like whom).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import numpy as np
 
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS
-from aisle_perception import kalman
+from aisle_perception import existence, kalman
 from aisle_perception.appearance import cosines, unit_rows
 from aisle_perception.assignment import assign
+from aisle_perception.existence import LifeConfig, ScoreEvidence
 
 
 @dataclass(frozen=True)
-class ImageTrackerConfig:
+class ImageTrackerConfig(LifeConfig):
     """Parameters of the image-plane tracker. "h" is the height of the track's box."""
 
     position_noise: float = parameter(0.05, "Standard deviation of a detected box's centre, h", 0.001, 0.5)
@@ -46,12 +48,10 @@ class ImageTrackerConfig:
     least_similarity: float = parameter(0.3, "Least cosine of two embeddings of one person", -1.0, 1.0)
     lost_similarity: float = parameter(0.5, "The same for a person who was not found for a second or longer", -1.0, 1.0)
     camera_motion: float = parameter(3.0, "Standard errors from which on a shift that all boxes share is the camera's", 0.0, 1e6)
-    existence_start: float = parameter(-2.0, "Log-odds of a new track before its first detection counts", -10.0, 2.0)
     greatest_gain: float = parameter(1.5, "Most log-odds that one detection adds", 0.1, 10.0)
     least_gain: float = parameter(0.3, "Least log-odds that one detection adds", 0.0, 10.0)
     fading_per_s: float = parameter(6.0, "Log-odds lost per second by a track that is not found", 0.0, 100.0)
     known_fading_per_s: float = parameter(0.8, "The same by a confirmed track with an embedding, by which it can be told again", 0.0, 100.0)
-    greatest_log_odds: float = parameter(6.0, "Upper bound of the log-odds", 1.0, 20.0)
     confirm_log_odds: float = parameter(0.0, "Log-odds from which on a track is given out", -5.0, 10.0)
     delete_log_odds: float = parameter(-2.0, "Log-odds below which a track ends", -20.0, 0.0)
     shown_s: float = parameter(0.0, "Confirmed tracks are given out at their predicted place while unseen for up to this, s", 0.0, 10.0)
@@ -291,7 +291,7 @@ class ScoreInitiator:
     def __init__(self, config: ImageTrackerConfig) -> None:
         self._config = config
         self._noise = _noise_shares(config)
-        self._evidence = ScoreEvidence(config)
+        self._evidence = ScoreEvidence(config.least_gain, config.greatest_gain)
         self._velocity_shares = np.square([config.velocity_deviation] * 2 + [config.size_velocity_deviation] * 2)
 
     def begin(self, detections: BoxDetections, free: np.ndarray, first_birth: int) -> tuple[np.ndarray, BoxTracks | None]:
@@ -314,7 +314,7 @@ class BoxKalmanUpdater:
     def __init__(self, config: ImageTrackerConfig) -> None:
         self._config = config
         self._noise = _noise_shares(config)
-        self._evidence = ScoreEvidence(config)
+        self._evidence = ScoreEvidence(config.least_gain, config.greatest_gain)
         self._densities = (config.acceleration_density, config.acceleration_density, config.size_density, config.size_density)
 
     def predict(self, tracks: BoxTracks, dt_s: float) -> None:
@@ -334,8 +334,7 @@ class BoxKalmanUpdater:
         tracks.unseen_s[found] = 0.0
         change = self._fading(tracks, dt_s)
         change[found] = self._evidence.of(detections.scores.take(used))
-        change += tracks.log_odds
-        tracks.log_odds = np.minimum(change, config.greatest_log_odds)
+        tracks.log_odds = existence.added(config, tracks.log_odds, change)
         if detections.embeddings is not None:
             self._look(tracks, found, detections.embeddings[used])
 
@@ -364,7 +363,7 @@ class FadingDeleter:
         self._config = config
 
     def gone(self, tracks: BoxTracks) -> np.ndarray:
-        return tracks.log_odds < self._config.delete_log_odds
+        return existence.ended(self._config, tracks.log_odds)
 
 
 class ImageTracker:
@@ -432,7 +431,7 @@ class ImageTracker:
 
     def _given_out(self, tracks: BoxTracks, own: np.ndarray, unconfirmed: bool) -> ImageTracks:
         if not tracks.ids.all():
-            new = ((tracks.ids == 0) & (tracks.log_odds >= self._config.confirm_log_odds)).nonzero()[0]
+            new = ((tracks.ids == 0) & existence.confirmed(self._config, tracks.log_odds)).nonzero()[0]
             tracks.ids[new] = np.arange(self._confirmed + 1, self._confirmed + 1 + len(new))
             self._confirmed += len(new)
         shown = tracks.unseen_s <= self._config.shown_s
@@ -442,21 +441,6 @@ class ImageTracker:
         # take is what indexing by an array does, at a third of the cost for few rows.
         boxes = tracks.states.position.take(shown, axis=0) @ _TO_CORNERS
         return ImageTracks(tracks.ids.take(shown), tracks.births.take(shown), boxes, tracks.log_odds.take(shown), own.take(shown))
-
-
-class ScoreEvidence:
-    """Log-odds that detections add by their scores: half the score's own, within bounds, since successive frames are not independent."""
-
-    def __init__(self, config: ImageTrackerConfig) -> None:
-        self._low, self._high = math.tanh(config.least_gain), math.tanh(config.greatest_gain)
-
-    def of(self, scores: np.ndarray) -> np.ndarray:
-        """float64 [K] of ``scores`` [K]: half of log(p / (1 - p)), which is artanh(2 p - 1)."""
-        sure = 2.0 * scores
-        sure -= 1.0
-        np.maximum(sure, self._low, out=sure)
-        np.minimum(sure, self._high, out=sure)
-        return np.arctanh(sure, out=sure)
 
 
 def _noise_shares(config: ImageTrackerConfig) -> np.ndarray:
