@@ -9,6 +9,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from aisle_perception.assignment import assign
+from aisle_perception.floor_projection import BodyEvidence
 from aisle_perception.kalman import squared_mahalanobis
 
 #: log det of the innovation covariance that counts as "no knowledge" (1 m in each axis): keeps all costs inside the gate negative.
@@ -25,7 +26,7 @@ class FloorDetections:
 
     ``positions`` float64 [M, 2] m, ``covariances`` [M, 2, 2], ``age_s`` [M] (how much older than the slot's stamp), ``cameras`` int [M]
     (number of the camera; a slot has one frame of each), ``keypoints`` [M, 17, 3] (px of the calibration's image size, confidence; 0:
-    not seen), ``embeddings`` [M, E] of unit length (zero: none) where any camera gives them.
+    not seen), ``embeddings`` [M, E] of unit length (zero: none) where any camera gives them, ``evidence`` what bodies leave open.
     """
 
     positions: np.ndarray
@@ -34,6 +35,7 @@ class FloorDetections:
     cameras: np.ndarray
     keypoints: np.ndarray
     embeddings: np.ndarray | None = None
+    evidence: BodyEvidence | None = None
 
     def __len__(self) -> int:
         return len(self.positions)

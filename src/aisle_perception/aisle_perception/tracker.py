@@ -17,6 +17,7 @@ from aisle_perception import existence
 from aisle_perception.appearance import unit_rows
 from aisle_perception.association import FloorDetections
 from aisle_perception.body_points import POINTS, BodyPointConfig, BodyPointFilter, Rays, pixel_deviation, point_pixels
+from aisle_perception.body_updater import BodyUpdater
 from aisle_perception.floor_projection import BodyConfig, FloorProjector
 from aisle_perception.floor_tracker import Associator, Deleter, FloorTracker, FloorTrackerConfig, Initiator, Updater
 from aisle_perception.lens_table import LensTable
@@ -79,6 +80,7 @@ class PersonTracker:
         self._camera_number = {camera: number for number, camera in enumerate(self._cameras)}
         self._lenses = LensTable(list(store.cameras.values()))
         self._projector = FloorProjector(self._lenses, config)
+        updater = BodyUpdater(config, config) if updater is None else updater
         parts = {"initiator": initiator, "associator": associator, "updater": updater, "deleter": deleter}
         self._floor = FloorTracker(StoreScene(store, config), config, **parts)
         self._buffer: EventTimeBuffer[PersonDetections] = EventTimeBuffer(self._cameras, round(config.max_lateness_s * NANOSECONDS))
@@ -183,8 +185,8 @@ class PersonTracker:
         scores = np.concatenate([frame.scores for frame in frames])
         slack = self._config.floor_margin_m + 2.0 * np.sqrt(np.linalg.eigvalsh(floor.covariances)[:, 1])
         wanted = floor.valid & (scores >= self._config.least_score) & self._store.on_floor(floor.positions, slack)
-        embeddings = _embeddings(frames)
-        return FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, embeddings).subset(wanted)
+        found = FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, _embeddings(frames), floor.evidence)
+        return found.subset(wanted)
 
     def _locate_points(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
         """Heads and wrists; one ray per point and camera, moved to the slot's stamp with the point's velocity."""

@@ -104,5 +104,5 @@ def test_an_arm_in_a_ceiling_cameras_border_is_no_certain_place() -> None:
     projector = FloorProjector(LensTable([above]), BodyConfig())
     whole, cut = np.array([[300.0, 220.0, 380.0, 300.0]]), np.array([[0.0, 220.0, 40.0, 260.0]])
     deviations = [np.sqrt(np.linalg.eigvalsh(projector.project(np.array([0]), box, NO_KEYPOINTS).covariances[0])) for box in (whole, cut)]
-    assert deviations[0].max() < 0.25
-    assert deviations[1].min() > 0.3
+    assert deviations[0].max() < 0.35
+    assert deviations[1].min() > 1.3 * deviations[0].max()

@@ -33,6 +33,8 @@ BODY = np.array(
         (-0.09, 0.0, 0.045),
     ]
 )
+#: Where a shoe ends around the ankle, m.
+SHOE = np.array([(0.14, 0.0, 0.0), (-0.14, 0.0, 0.0), (0.0, 0.14, 0.0), (0.0, -0.14, 0.0)])
 
 
 def look_at(name: str, position: tuple[float, float, float], target: tuple[float, float, float]) -> Camera:
@@ -76,7 +78,9 @@ def seen_by(
         if inside.sum() < 5:
             continue
         crown, _ = camera.project(joints[:1] * [1.0, 1.0, 1.08])
-        edges = np.vstack([pixels[inside], np.clip(crown, 0, [camera.width - 1, camera.height - 1])])
+        shoes, _ = camera.project((joints[15:, None] * [1.0, 1.0, 0.0] + SHOE).reshape(-1, 3))
+        outline = np.vstack([crown, shoes])
+        edges = np.vstack([pixels[inside], np.clip(outline[np.isfinite(outline).all(axis=1)], 0, [camera.width - 1, camera.height - 1])])
         boxes.append([edges[:, 0].min() - 6, edges[:, 1].min(), edges[:, 0].max() + 6, edges[:, 1].max() + 6])
         points.append(np.column_stack([np.where(inside[:, None], pixels, 0.0), 0.9 * inside]))
     array = np.array(boxes, dtype=np.float32).reshape(-1, 4)

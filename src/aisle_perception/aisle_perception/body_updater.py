@@ -1,0 +1,150 @@
+"""Detections of bodies told more exactly by what is known of whom they show: which side of a wide box the body is on, how tall he is.
+
+A detection leaves open on which side of its box the body stands (``BodyEvidence.reach``) and how far away a person of unknown stature is
+whose feet are hidden. Where a person is expected and what the other cameras say decides: for each detection the shares of its sides are
+judged against all the rest, then its sides are merged into one Gaussian, and again until it settles (expectation propagation: Minka, A
+Family of Algorithms for Approximate Bayesian Inference, 2001). The statures that the slots show are remembered by person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aisle_perception.association import FloorDetections, innovations
+from aisle_perception.floor_projection import SIDES, BodyConfig, BodyEvidence, located
+from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater, Person, stacked
+from aisle_perception.kalman import squared_mahalanobis
+
+_ROUNDS = 3
+#: Degrees of freedom of Student's t: how far tails reach. Boxes are far off now and then, as when an arm is taken for feet.
+_FREEDOM = 3.0
+#: Errors of a stature persist as long as a pose does, s: successive slots tell it again and again, not anew.
+_POSE_S = 1.0
+#: No stature is known better than this (multiple of the mean): shoes, hair, stooping.
+_LEAST_STATURE_DEVIATION = 0.02
+#: Keeps persons of whom nothing was seen solvable.
+_VAGUE = 1e-6
+
+
+@dataclass(eq=False)
+class Stature:
+    """A person's ``mean`` stature as multiple of the population's, and its ``variance``."""
+
+    mean: float
+    variance: float
+
+
+class BodyUpdater(FloorUpdater):
+    """A ``FloorUpdater`` for detections with ``evidence``; others it takes as they are. Remembers statures by ``Person.number``."""
+
+    def __init__(self, config: FloorTrackerConfig, body: BodyConfig) -> None:
+        super().__init__(config)
+        self._unknown = Stature(1.0, (body.stature_deviation / body.stature) ** 2)
+        self._statures: dict[int, Stature] = {}
+        self._dt_s = 0.0
+
+    def predict(self, people: Sequence[Person], dt_s: float, stamp_ns: int) -> None:
+        self._dt_s = dt_s
+        super().predict(people, dt_s, stamp_ns)
+
+    def update(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
+        used = np.flatnonzero(owner >= 0)
+        if detections.evidence is not None and len(used):
+            detections = self._refined(people, detections, owner, used)
+            distance = innovations(*stacked(people), detections).distance
+        super().update(people, detections, owner, distance)
+
+    def _refined(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, used: np.ndarray) -> FloorDetections:
+        """The detections with positions and covariances of those ``used`` told more exactly. Also learns the persons' statures."""
+        whose, evidence = owner[used], detections.evidence[used]
+        statures = [self._statures.get(person.number, self._unknown) for person in people]
+        mean, variance = (np.array([getattr(stature, name) for stature in statures]) for name in ("mean", "variance"))
+        lag = detections.age_s[used, None] * np.stack([person.mean[2:] for person in people])[whose]
+        present = evidence.stepped(lag)
+        shares = settled_shares(present, whose, *_expectation(people, mean, variance))
+        positions, covariances = detections.positions.copy(), detections.covariances.copy()
+        positions[used], covariances[used] = located(*evidence.merged(shares), mean[whose], variance[whose])
+        covariances[used] /= trust(*stacked(people), positions[used] + lag, covariances[used], whose)[:, None, None]
+        self._learn(people, statures, _totals(*present.merged(shares), whose, len(people)))
+        return replace(detections, positions=positions, covariances=covariances)
+
+    def _learn(self, people: Sequence[Person], statures: Sequence[Stature], totals: tuple[np.ndarray, np.ndarray]) -> None:
+        """Takes what the slot's detections say of each stature, wherever the person stands; forgets people who have gone."""
+        information, vector = totals
+        place = information[:, :2, :2] + _VAGUE * np.eye(2)
+        gain = np.linalg.solve(place, information[:, :2, 2:])[..., 0]
+        share = min(self._dt_s / _POSE_S, 1.0)
+        weight = share * (information[:, 2, 2] - np.einsum("ni,ni->n", gain, information[:, :2, 2]))
+        pull = share * (vector[:, 2] - np.einsum("ni,ni->n", gain, vector[:, :2]))
+        self._statures = {}
+        for person, stature, more, towards in zip(people, statures, weight, pull, strict=True):
+            precision = 1.0 / stature.variance + more
+            variance = max(1.0 / precision, _LEAST_STATURE_DEVIATION**2)
+            self._statures[person.number] = Stature((stature.mean / stature.variance + towards) / precision, variance)
+
+
+def settled_shares(evidence: BodyEvidence, whose: np.ndarray, information: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Shares [M, 3] of the sides of M detections of persons ``whose`` (int [M]), of whom ``information`` [N, 3, 3] and ``vector`` [N, 3]
+    on (x, y, s) are known otherwise. All refer to one time."""
+    shares = evidence.shares
+    open_ones = np.flatnonzero(shares[:, 1:].any(axis=1))
+    if not len(open_ones):
+        return shares
+    pushed = np.einsum("mij,mj->mi", evidence.information[:, :, :2], evidence.reach)[open_ones]
+    stiffness = np.einsum("mi,mi->m", pushed[:, :2], evidence.reach[open_ones])
+    held = np.einsum("mi,mi->m", evidence.vector[open_ones, :2], evidence.reach[open_ones])
+    prior = np.log(np.maximum(shares[open_ones], 1e-300))
+    person = whose[open_ones]
+    for _ in range(_ROUNDS):
+        single, single_vector = evidence.merged(shares)
+        total, total_vector = _totals(single, single_vector, whose, len(information))
+        others = (information + total)[person] - single[open_ones] + evidence.information[open_ones]
+        others_vector = (vector + total_vector)[person] - single_vector[open_ones] + evidence.vector[open_ones]
+        candidates = others_vector[:, None] + SIDES[:, None] * pushed[:, None]
+        fit = np.einsum("mhi,mhi->mh", candidates, np.linalg.solve(others[:, None], candidates[..., None])[..., 0])
+        fit = 0.5 * (fit - SIDES**2 * stiffness[:, None]) - SIDES * held[:, None]
+        odds = prior + fit
+        odds = np.exp(odds - odds.max(axis=1, keepdims=True))
+        shares = shares.copy()
+        shares[open_ones] = odds / odds.sum(axis=1, keepdims=True)
+    return shares
+
+
+def trust(means: np.ndarray, covariances: np.ndarray, positions: np.ndarray, spreads: np.ndarray, whose: np.ndarray) -> np.ndarray:
+    """Weights [M] up to 1 of M detections of persons ``whose`` (int [M]), less for those that are far from where the persons, with
+    ``means`` [N, 4] and ``covariances`` [N, 4, 4], are expected and all the other detections see them (Student's t, reweighted)."""
+    expected = np.linalg.inv(covariances[:, :2, :2])
+    vector = np.einsum("nij,nj->ni", expected, means[:, :2])
+    precision = np.linalg.inv(spreads)
+    weights = np.ones(len(whose))
+    for _ in range(_ROUNDS):
+        weighed = weights[:, None, None] * precision
+        weighed_vector = np.einsum("mij,mj->mi", weighed, positions)
+        total, total_vector = expected.copy(), vector.copy()
+        np.add.at(total, whose, weighed)
+        np.add.at(total_vector, whose, weighed_vector)
+        others = np.linalg.inv(total[whose] - weighed)
+        off = positions - np.einsum("mij,mj->mi", others, total_vector[whose] - weighed_vector)
+        distance = squared_mahalanobis(off, others + spreads)
+        weights = (_FREEDOM + 2.0) / (_FREEDOM + np.maximum(distance, 2.0))
+    return weights
+
+
+def _expectation(people: Sequence[Person], stature: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Information [N, 3, 3] and vector [N, 3] on (x, y, s) of where ``people`` are expected and how tall they are."""
+    means, covariances = stacked(people)
+    information = np.zeros((len(people), 3, 3))
+    information[:, :2, :2] = np.linalg.inv(covariances[:, :2, :2])
+    information[:, 2, 2] = 1.0 / variance
+    return information, np.einsum("nij,nj->ni", information, np.column_stack([means[:, :2], stature]))
+
+
+def _totals(information: np.ndarray, vector: np.ndarray, whose: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the detections of each of ``count`` persons."""
+    total, total_vector = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    np.add.at(total, whose, information)
+    np.add.at(total_vector, whose, vector)
+    return total, total_vector
