@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ TARGETS = (10, 50, 200)
 WARM_UP, FRAMES, LONGEST_S = 15, 60, 20.0
 REPEATS = 5
 _FARTHEST = 0.5
+#: Frames per second of MOTChallenge 2015's sequences by the beginning of their names, where no seqinfo.ini tells; others: 25.
+_RATES_HZ = {"ADL": 30.0, "AVG": 7.0, "ETH": 14.0, "KITTI": 10.0, "PETS": 7.0, "TUD": 25.0, "Venice": 30.0}
 
 
-def trackers() -> dict[str, Callable[[], Track]]:
-    """Ours first."""
-    return {"aisle": lambda: _ours(RATE_HZ), **all_peers()}
+def trackers(rate_hz: float = RATE_HZ) -> dict[str, Callable[[], Track]]:
+    """Ours first, which alone asks for the frames per second; the others count frames."""
+    return {"aisle": lambda: _ours(rate_hz), **all_peers()}
 
 
 def milliseconds(targets: int, advance: Callable[..., object]) -> dict[str, float]:
@@ -64,23 +67,24 @@ def _one_run(scene: Scene, track: Track, began: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """A MOTChallenge folder: detections and labels."""
+    """A MOTChallenge folder: detections and labels, frames per second."""
 
     name: str
     detections: MotBoxes
     labels: MotBoxes
+    rate_hz: float
 
     @classmethod
     def read(cls, folder: Path) -> Sequence:
         """Raises MotFileError or OSError."""
         labels = read_boxes(folder / "gt" / "gt.txt")
-        return cls(folder.name, read_boxes(folder / "det" / "det.txt"), _counted(labels))
+        return cls(folder.name, read_boxes(folder / "det" / "det.txt"), _counted(labels), _rate_hz(folder))
 
 
 def scores(sequence: Sequence) -> dict[str, dict[str, float]]:
     """IDF1, MOTA and identity switches of every tracker; ``aisle_hindsight`` is ours on the whole file, as ./aisle track --mot does it."""
-    results = {name: _score(sequence, _followed(sequence, make())) for name, make in trackers().items()}
-    results["aisle_hindsight"] = _score(sequence, _by_frame(track_boxes(sequence.detections, RATE_HZ)))
+    results = {name: _score(sequence, _followed(sequence, make())) for name, make in trackers(sequence.rate_hz).items()}
+    results["aisle_hindsight"] = _score(sequence, _by_frame(track_boxes(sequence.detections, sequence.rate_hz)))
     return results
 
 
@@ -94,6 +98,14 @@ def _ours(rate_hz: float) -> Track:
         return tracks.ids, tracks.boxes
 
     return track
+
+
+def _rate_hz(folder: Path) -> float:
+    """What the folder's seqinfo.ini says, otherwise what is known of MOTChallenge's sequences."""
+    described = configparser.ConfigParser()
+    described.read(folder / "seqinfo.ini", encoding="utf-8")
+    known = next((rate for name, rate in _RATES_HZ.items() if folder.name.startswith(name)), RATE_HZ)
+    return described.getfloat("Sequence", "frameRate", fallback=known)
 
 
 def _counted(labels: MotBoxes) -> MotBoxes:

@@ -37,9 +37,9 @@ class DeferredConfig:
     hidden_s: float = parameter(0.3, "Time constant with which persons who are not found appear again, s", 0.01, 60.0)
     departures_per_s: float = parameter(0.02, "Share of the persons who go away in a second", 0.0001, 1.0)
     longest_hidden_s: float = parameter(4.0, "Nobody is followed who was not found for longer, s", 0.1, 60.0)
-    leaves: int = parameter(40, "Most explanations looked at for one person", 1, 1000)
-    explanations: int = parameter(1500, "Most explanations looked at for all persons, as far as each has two", 10, 100_000)
-    doubt: float = parameter(6.0, "Explanations that make the whole less likely by more than this are dropped (log-likelihood)", 0.1, 100.0)
+    leaves: int = parameter(200, "Most explanations looked at for one person", 1, 1000)
+    explanations: int = parameter(2500, "Most explanations looked at for all persons, as far as each has two", 10, 100_000)
+    doubt: float = parameter(5.0, "Explanations that make the whole less likely by more than this are dropped (log-likelihood)", 0.1, 100.0)
 
 
 @dataclass(eq=False)
@@ -181,10 +181,19 @@ class DeferredTracker:
         )
 
     def _best_of_each(self, found: _Continuations) -> _Continuations:
-        """The best of each tree, fewer of each where there are many trees."""
-        order = np.lexsort((found.detection, -found.weight, found.tree))
+        """The best of each tree, fewer of each where there are many trees.
+
+        Those for different detections of this frame take turns: the best for each, then the second best for each, and so on. Otherwise
+        the many pasts of one likely detection would leave no room for the others.
+        """
+        number = np.arange(len(found.tree))
+        order = np.lexsort((-found.weight, found.detection, found.tree))
+        begins = np.flatnonzero(np.diff(found.tree[order], prepend=-1) | np.diff(found.detection[order], prepend=-2))
+        turn = np.empty(len(order), dtype=int)
+        turn[order] = number - np.repeat(begins, np.diff(begins, append=len(order)))
+        order = np.lexsort((found.detection, -found.weight, turn, found.tree))
         trees = found.tree[order]
-        rank = np.arange(len(order)) - np.searchsorted(trees, trees)
+        rank = number - np.searchsorted(trees, trees)
         within = np.cumsum(np.bincount(rank, minlength=1)) <= self._config.explanations
         each = max(int(within.sum()), self._FEWEST_LEAVES)
         return found.subset(order[rank < min(each, self._config.leaves)])
@@ -246,8 +255,9 @@ class DeferredTracker:
         if (np.abs(share - np.round(share)) > 1e-6).any():
             likely = np.flatnonzero(dearness <= self._config.doubt)
             limits, whole = LinearConstraint(exclusive[:, likely], ub=1.0), np.ones(len(likely))
-            # Bounded by nodes and not by time, so that the same detections give the same tracks.
-            options = {"node_limit": self._MOST_NODES}
+            # Bounded by nodes and not by time, so that the same detections give the same tracks. Gaps relative to the sum of all
+            # that people have ever scored would hide what tells two explanations apart.
+            options = {"node_limit": self._MOST_NODES, "mip_rel_gap": 0.0}
             solved = milp(-weight[likely], integrality=whole, bounds=Bounds(0, 1), constraints=limits, options=options).x
             if solved is not None:
                 share = np.zeros(len(weight))

@@ -76,6 +76,30 @@ def test_false_detections_make_no_tracks() -> None:
     assert np.mean(np.array(distances) < 0.5) > 0.97
 
 
+@pytest.mark.parametrize("limits", [{"explanations": 10}, {"leaves": 4}])
+def test_few_explanations_are_enough_for_people_apart(limits: dict[str, int]) -> None:
+    """What bounds the time in a crowd: each keeps at least being found and not being found."""
+    positions, _, _ = track_floor(_walkers(20, miss=0.05), RATE_HZ, FloorTracksConfig(**limits))
+    assert [len(tracks) for tracks in _by_person(positions)] == [1, 1, 1]
+    assert len({p.track for p in positions}) == 3
+
+
+def test_two_who_compete_for_one_detection_share_none() -> None:
+    """Near each other for seconds, often seen as one: never two rows at one place in a frame."""
+    rng = np.random.default_rng(6)
+    rows = []
+    for frame in range(24):
+        places = np.array([(0.5 * frame, 2.0), (0.5 * frame, 2.4)])
+        places = places.mean(axis=0, keepdims=True) if rng.random() < 0.3 else places
+        rows += [FloorDetection(frame, *(place + rng.normal(0.0, 0.05, 2)).tolist()) for place in places]
+    positions, _, _ = track_floor(rows, RATE_HZ)
+    for frame in range(24):
+        tracks = [p.track for p in positions if p.frame == frame]
+        seen = sum(p.seen for p in positions if p.frame == frame)
+        assert len(tracks) == len(set(tracks)) <= 2
+        assert seen <= sum(row.frame == frame for row in rows)
+
+
 def test_who_has_gone_has_no_rows() -> None:
     rows = [row for row in _walkers(20) if row.frame < 50 or row.x_m < 5.0]
     positions, frames, _ = track_floor(rows, RATE_HZ)
