@@ -21,6 +21,8 @@ _PRIOR = ((1.57, 0.25, 0.2), (1.1, 0.35, 0.3), (1.1, 0.35, 0.3))
 
 #: Time constant with which an unseen point comes to rest: hands slow down where they vanish into a shelf.
 _REST_S = 0.1
+#: Shares of the state in its covariance intersection with what the body says.
+_INTERSECTION_WEIGHTS = (1.0, 0.9, 0.75, 0.6, 0.45, 0.3)
 #: As in ``floor_projection``: deviations grow as confidence falls below the first value, at most by the second as factor.
 _CONFIDENT, _GREATEST_DOUBT = 0.7, 3.0
 
@@ -69,6 +71,16 @@ class Rays:
     def none(cls, shape: tuple[int, int, int]) -> Rays:
         """Rays that say nothing."""
         return cls(np.zeros((*shape, 3)), np.broadcast_to([0.0, 0.0, 1.0], (*shape, 3)).copy(), np.ones(shape), np.zeros(shape))
+
+    def of(self, chosen: np.ndarray | slice) -> tuple[np.ndarray, ...]:
+        """Origins, directions, angular deviations and weights of the ``chosen`` of the 3N points, as ``triangulate`` takes them."""
+        cameras = self.weights.shape[2]
+        return (
+            self.origins.reshape(-1, cameras, 3)[chosen],
+            self.directions.reshape(-1, cameras, 3)[chosen],
+            self.angular_deviation.reshape(-1, cameras)[chosen],
+            self.weights.reshape(-1, cameras)[chosen],
+        )
 
 
 def pixel_deviation(config: BodyPointConfig, confidence: np.ndarray) -> np.ndarray:
@@ -122,9 +134,8 @@ class BodyPointFilter:
         covariances = covariances * doubt[:, None, None]
         followed = usable & fresh & (crossed | ~sudden)
         if followed.any():
-            observation = np.hstack([np.eye(3), np.zeros((3, 3))])
-            means[followed], covariances[followed] = kalman.update(
-                means[followed], covariances[followed], measured[followed], observation, spread[followed]
+            means[followed], covariances[followed] = self._corrected(
+                means[followed], covariances[followed], rays.of(followed), *_body_prior(bodies, followed)
             )
         if begun.any():
             means[begun] = np.hstack([measured[begun], np.zeros((int(begun.sum()), 3))])
@@ -139,29 +150,54 @@ class BodyPointFilter:
 
     def _triangulated(self, bodies: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Positions [3N, 3], covariances [3N, 3, 3], whether there is a plausible one and whether several rays made it, bool [3N]."""
-        count = len(bodies)
-        middle = np.repeat(bodies, len(POINTS), axis=0)
-        prior = np.tile(np.array(_PRIOR), (count, 1))
-        mean = np.column_stack([middle, prior[:, 0]])
-        covariance = np.einsum("bi,ij->bij", np.column_stack([prior[:, 2], prior[:, 2], prior[:, 1]]) ** 2, np.eye(3))
-        cameras = rays.weights.shape[2]
-        weights = rays.weights.reshape(-1, cameras)
-        points, spread = triangulate(
-            rays.origins.reshape(-1, cameras, 3),
-            rays.directions.reshape(-1, cameras, 3),
-            rays.angular_deviation.reshape(-1, cameras),
-            weights,
-            mean,
-            covariance,
-            self._config.point_deviation,
-        )
-        rays_used = np.count_nonzero(weights, axis=1)
+        mean, covariance = _body_prior(bodies, slice(None))
+        every = rays.of(slice(None))
+        points, spread = triangulate(*every, mean, covariance, self._config.point_deviation)
+        rays_used = np.count_nonzero(every[3], axis=1)
         return points, spread, _plausible(points, bodies) & (rays_used > 0), rays_used > 1
+
+    def _corrected(
+        self, means: np.ndarray, covariances: np.ndarray, rays: tuple[np.ndarray, ...], body: np.ndarray, body_spread: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """States [K, 6] corrected by their rays. Where one camera alone sees a point, its depth must not wander off along the ray: the
+        state is held to the body by covariance intersection (Julier, Uhlmann, A Non-divergent Estimation Algorithm in the Presence of
+        Unknown Correlations, 1997), because what the body says has been said in the slots before."""
+        alone = np.count_nonzero(rays[3], axis=1) == 1
+        place, spread = means[:, :3].copy(), covariances[:, :3, :3].copy()
+        if alone.any():
+            place[alone], spread[alone] = _intersected(place[alone], spread[alone], body[alone], body_spread[alone])
+        point, remaining = triangulate(*rays, place, spread, self._config.point_deviation)
+        # The rest of the state follows through its correlation with the position.
+        before = covariances[:, :3, :3]
+        follow = covariances[:, :, :3] @ np.linalg.inv(before)
+        corrected = means + np.einsum("kij,kj->ki", follow, point - means[:, :3])
+        return corrected, covariances + follow @ (remaining - before) @ np.swapaxes(follow, -1, -2)
 
     @staticmethod
     def _store(states: list[PointState], means: np.ndarray, covariances: np.ndarray) -> None:
         for number, state in enumerate(states):
             state.means, state.covariances = means[3 * number : 3 * number + 3], covariances[3 * number : 3 * number + 3]
+
+
+def _body_prior(bodies: np.ndarray, chosen: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+    """Means [K, 3] and covariances [K, 3, 3] of the ``chosen`` of 3N points, given where the bodies [N, 2] stand."""
+    prior = np.tile(np.array(_PRIOR), (len(bodies), 1))[chosen]
+    mean = np.column_stack([np.repeat(bodies, len(POINTS), axis=0)[chosen], prior[:, 0]])
+    return mean, np.einsum("bi,ij->bij", np.column_stack([prior[:, 2], prior[:, 2], prior[:, 1]]) ** 2, np.eye(3))
+
+
+def _intersected(
+    first: np.ndarray, first_spread: np.ndarray, second: np.ndarray, second_spread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance intersection of estimates [K, 3] of which nobody knows how far they depend on one another; weights of least trace."""
+    weights = np.array(_INTERSECTION_WEIGHTS)[:, None, None, None]
+    one, other = np.linalg.inv(first_spread), np.linalg.inv(second_spread)
+    spreads = np.linalg.inv(weights * one + (1.0 - weights) * other)
+    best = np.trace(spreads, axis1=2, axis2=3).argmin(axis=0)
+    row, weight = np.arange(len(first)), weights[best, 0, 0]
+    spread = spreads[best, row]
+    pulled = weight * np.einsum("kij,kj->ki", one, first) + (1.0 - weight) * np.einsum("kij,kj->ki", other, second)
+    return np.einsum("kij,kj->ki", spread, pulled), spread
 
 
 def _plausible(points: np.ndarray, bodies: np.ndarray) -> np.ndarray:
