@@ -77,7 +77,7 @@ class BodyUpdater(FloorUpdater):
         place = information[:, :2, :2] + _VAGUE * np.eye(2)
         gain = np.linalg.solve(place, information[:, :2, 2:])[..., 0]
         share = min(self._dt_s / _POSE_S, 1.0)
-        weight = share * (information[:, 2, 2] - np.einsum("ni,ni->n", gain, information[:, :2, 2]))
+        weight = share * np.maximum(information[:, 2, 2] - np.einsum("ni,ni->n", gain, information[:, :2, 2]), 0.0)
         pull = share * (vector[:, 2] - np.einsum("ni,ni->n", gain, vector[:, :2]))
         self._statures = {}
         for person, stature, more, towards in zip(people, statures, weight, pull, strict=True):
