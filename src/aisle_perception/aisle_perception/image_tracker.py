@@ -30,7 +30,7 @@ class ImageTrackerConfig(LifeConfig):
     size_noise: float = parameter(0.07, "Standard deviation of a detected box's width and height, h", 0.001, 0.5)
     acceleration_density: float = parameter(0.3, "Spectral density of the centre's acceleration, h^2/s^3", 0.0, 100.0)
     size_density: float = parameter(0.03, "The same of width and height", 0.0, 100.0)
-    velocity_deviation: float = parameter(1.0, "Standard deviation of a new track's velocity, h/s", 0.01, 20.0)
+    velocity_deviation: float = parameter(2.0, "Standard deviation of a new track's velocity, h/s", 0.01, 20.0)
     size_velocity_deviation: float = parameter(0.2, "The same of width and height", 0.01, 20.0)
     velocity_memory_s: float = parameter(1.0, "A person who is not found is thought to slow down with this time constant, s", 0.05, 60.0)
     least_score: float = parameter(0.1, "Detections with a lower score are not used", 0.0, 1.0)
