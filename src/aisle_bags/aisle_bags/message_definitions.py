@@ -11,6 +11,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]")
 _PRIMITIVE = re.compile(r"^(?:bool|byte|char|w?string|float(?:32|64)|u?int(?:8|16|32|64))$")
@@ -61,3 +63,14 @@ def _needed_types(definition: str, package: str) -> list[str]:
         parts = match.group(1).split("/")
         needed.append(f"{parts[0]}/msg/{parts[-1]}" if len(parts) > 1 else f"{package}/msg/{parts[0]}")
     return needed
+
+
+@cache
+def type_hash(type_name: str) -> str:
+    """The RIHS01 hash of an installed type (REP 2016); empty where the definition holds what the hash is not defined for."""
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(message_definition(type_name), type_name))
+        return store.hash_rihs01(type_name)
+    except (TypesysError, KeyError, ValueError):
+        return ""
