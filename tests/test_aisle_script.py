@@ -105,11 +105,11 @@ def test_first_run_sets_up_and_later_ones_do_nothing(machine: Machine) -> None:
     machine.python()
     first = machine.run("graph", "--store", "x y")
     assert first.returncode == 0, first.stderr
-    assert "[3/3] Building 2 packages" in first.stderr
+    assert "[3/3] Building 3 packages" in first.stderr
     calls = machine.calls()
     assert calls[-1] == "-m aisle_bringup.command graph --store x y"
     build = next(call for call in calls if "colcon build" in call)
-    assert build.endswith("--packages-select aisle_contract tf2_msgs")
+    assert build.endswith("--packages-select aisle_contract rosbag2_interfaces tf2_msgs")
 
     began = time.monotonic()
     second = machine.run("graph")
@@ -166,7 +166,7 @@ def test_failed_build_is_built_again(machine: Machine) -> None:
     shutil.copy(machine.tools / "python3", machine.root / ".venv/bin/python")
     result = machine.run("graph")
     assert result.returncode == 0, result.stderr
-    assert "[1/1] Building 2 packages" in result.stderr
+    assert "[1/1] Building 3 packages" in result.stderr
 
 
 def test_no_compiler(machine: Machine) -> None:
