@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import yaml
 from mcap.reader import NonSeekingReader, SeekingReader
@@ -21,6 +21,8 @@ from mcap.summary import Summary
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
+from aisle_bags.cdr_records import Decoder, fast_decoder
+from aisle_bags.mcap_chunks import stored_messages
 from aisle_contract.conversions import MESSAGE_TYPES, from_message
 from aisle_contract.record_topics import INPUT_RECORDS
 from aisle_contract.records import Record
@@ -57,6 +59,12 @@ class RawMessage(NamedTuple):
     data: bytes
 
 
+class _OpenFile(NamedTuple):
+    path: Path
+    stream: IO[bytes]
+    summary: Summary
+
+
 class BagReader:
     """An open bag; use it in a ``with`` statement. ``path``: the bag's folder or one MCAP file.
 
@@ -68,7 +76,8 @@ class BagReader:
         self._files = _files_of(self._path)
         self._typestore = get_typestore(Stores.EMPTY)
         self._stack = ExitStack()
-        self._readers: list[tuple[Path, SeekingReader]] = []
+        self._readers: list[_OpenFile] = []
+        self._decoders: dict[str, Decoder | None] = {}
         self.start_ns: int | None = None
         self.end_ns: int | None = None
         self.topics: dict[str, BagTopic] = {}
@@ -112,9 +121,9 @@ class BagReader:
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """Stored messages in the order of their log time (then file, then place in the file); all topics, or those named."""
-        streams = [self._file_messages(number, topics) for number in range(len(self._readers))]
-        for _, _, message in heapq.merge(*streams, key=lambda item: item[:2]):
-            yield message
+        streams = [self._file_messages(file, topics) for file in self._readers]
+        # Stable: of one time, the first file's come first.
+        return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda message: message.log_time_ns)
 
     def decode(self, message: RawMessage) -> Any:
         """The message as an object with its fields as attributes; arrays of numbers are NumPy arrays. Raises BagError."""
@@ -125,6 +134,13 @@ class BagReader:
 
     def record(self, message: RawMessage) -> Record:
         """The record of a message of ``aisle_msgs``. Raises BagError for one that does not fit together."""
+        if message.topic not in self._decoders:
+            self._decoders[message.topic] = fast_decoder(message.type, self._typestore.fielddefs)
+        decoder = self._decoders[message.topic]
+        record = decoder(message.data) if decoder is not None else None
+        return record if record is not None else self._record(message)
+
+    def _record(self, message: RawMessage) -> Record:
         decoded = self.decode(message)
         try:
             return from_message(decoded)
@@ -140,8 +156,8 @@ class BagReader:
     def attachments(self) -> dict[str, bytes]:
         """Files that travel in the bag, by name."""
         found: dict[str, bytes] = {}
-        for file, reader in self._readers:
-            for attachment in _told(file, reader.iter_attachments()):
+        for file in self._readers:
+            for attachment in _told(file.path, SeekingReader(_rewound(file.stream)).iter_attachments()):
                 found[attachment.name] = attachment.data
         return found
 
@@ -151,7 +167,7 @@ class BagReader:
         except OSError as error:
             raise BagError(f"{file}: cannot be read: {error.strerror}") from error
         summary, counts, span = _contents(file, stream)
-        self._readers.append((file, SeekingReader(stream, validate_crcs=True)))
+        self._readers.append(_OpenFile(file, stream, summary))
         for channel_id, channel in sorted(summary.channels.items()):
             self._add_topic(file, channel, summary.schemas.get(channel.schema_id), counts[channel_id])
         if span is not None:
@@ -184,10 +200,24 @@ class BagReader:
             # rosbags' parser raises what it stumbles over.
             raise BagError(f"{file}: definition of message type '{schema.name}' cannot be read: {error}") from error
 
-    def _file_messages(self, number: int, topics: Collection[str] | None) -> Iterator[tuple[int, int, RawMessage]]:
-        file, reader = self._readers[number]
-        for schema, channel, message in _told(file, reader.iter_messages(topics=topics)):
-            yield message.log_time, number, RawMessage(channel.topic, schema.name, message.log_time, message.data)
+    def _file_messages(self, file: _OpenFile, topics: Collection[str] | None) -> Iterator[RawMessage]:
+        summary = file.summary
+        if not summary.chunk_indexes:
+            for schema, channel, message in _told(file.path, NonSeekingReader(_rewound(file.stream)).iter_messages(topics=topics)):
+                yield RawMessage(channel.topic, schema.name, message.log_time, message.data)
+            return
+        wanted = {
+            number: (channel.topic, self.topics[channel.topic].type)
+            for number, channel in summary.channels.items()
+            if topics is None or channel.topic in topics
+        }
+        for log_time_ns, _, number, data in _told(file.path, stored_messages(file.stream, summary, wanted)):
+            yield RawMessage(*wanted[number], log_time_ns, data)
+
+
+def _rewound(stream: IO[bytes]) -> IO[bytes]:
+    stream.seek(0)
+    return stream
 
 
 def _contents(file: Path, stream: Any) -> tuple[Summary, Counter[int], tuple[int, int] | None]:
