@@ -81,5 +81,5 @@ def test_a_shipped_bag_is_small() -> None:
 def test_what_cannot_be_replayed_ends_with_one_line(tmp_path: Path) -> None:
     done = replay(tmp_path, "--receipts", tmp_path / "receipts")
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"aisle: {tmp_path}: not a bag: found neither metadata.yaml nor *.mcap files"]
+    assert done.stderr.splitlines() == [f"aisle: {tmp_path}: not a bag: found neither metadata.yaml nor *.mcap or *.db3 files"]
     assert not (tmp_path / "receipts").exists()

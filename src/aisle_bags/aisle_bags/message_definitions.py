@@ -74,3 +74,21 @@ def type_hash(type_name: str) -> str:
         return store.hash_rihs01(type_name)
     except (TypesysError, KeyError, ValueError):
         return ""
+
+
+def published_definition(type_name: str, ros_distro: str = "", metadata_version: int | None = None) -> str | None:
+    """The full definition of a type of ROS 2's own packages as it was in the ROS that a bag is from; None for others.
+
+    ``metadata_version`` of the bag, which tells about when it was made, helps out where the distribution is not known.
+    """
+    stores = {store.name.removeprefix("ROS2_").lower(): store for store in Stores if store.name.startswith("ROS2_")}
+    store = get_typestore(stores.get(ros_distro.lower()) or _store_by_age(metadata_version))
+    if type_name not in store.fielddefs:
+        return None
+    return store.generate_msgdef(type_name, ros_version=2)[0]
+
+
+def _store_by_age(metadata_version: int | None) -> Stores:
+    if metadata_version is None or metadata_version < 5:
+        return Stores.ROS2_FOXY
+    return Stores.ROS2_HUMBLE if metadata_version == 5 else Stores.LATEST

@@ -66,7 +66,7 @@ def qos_text(profile: Profile) -> str:
         liveliness_lease_duration=_UNLIMITED,
         avoid_ros_namespace_conventions=False,
     )
-    return _text([entry])
+    return _text((entry,))
 
 
 def read_qos(stored: object) -> list[Qos]:
@@ -75,7 +75,9 @@ def read_qos(stored: object) -> list[Qos]:
     Where they cannot be understood there are none: a player then falls back on its own choice, as for bags without QoS.
     """
     try:
-        return parse_qos(stored) if isinstance(stored, (str, list)) else []
+        if isinstance(stored, str):
+            return list(_parsed_text(stored))
+        return parse_qos(stored) if isinstance(stored, list) else []
     except (ReaderError, LookupError, TypeError, ValueError, AttributeError):
         return []
 
@@ -83,7 +85,7 @@ def read_qos(stored: object) -> list[Qos]:
 def normal_qos(stored: object) -> str:
     """QoS profiles out of a bag of any version as the text of today's: rmw's names instead of numbers; empty for none."""
     profiles = read_qos(stored)
-    return _text(profiles) if profiles else ""
+    return _text(tuple(profiles)) if profiles else ""
 
 
 def qos_entries(text: str) -> list[dict[str, object]]:
@@ -107,5 +109,12 @@ class _NoAliases(yaml.SafeDumper):
         return True
 
 
-def _text(profiles: list[Qos]) -> str:
-    return plain_yaml([dict(entry) for entry in dump_qos_v9(profiles)])
+@cache
+def _parsed_text(text: str) -> tuple[Qos, ...]:
+    """Few different profiles are on many topics, and YAML takes milliseconds."""
+    return tuple(parse_qos(text))
+
+
+@cache
+def _text(profiles: tuple[Qos, ...]) -> str:
+    return plain_yaml([dict(entry) for entry in dump_qos_v9(list(profiles))])
