@@ -55,7 +55,7 @@ class BagWriter:
         self._attachments: list[tuple[str, str, bytes]] = []
         self._files: list[FileSummary] = []
         self._number = 0
-        self._closed = False
+        self._ended = self._closed = False
         #: Stands in metadata.yaml's ``custom_data`` when the bag is closed.
         self.custom_data: dict[str, str] = {}
         self._file = self._new_file()
@@ -147,14 +147,21 @@ class BagWriter:
         """Waits until what was cut lies on the disk: it survives a power failure."""
         self._file.sync()
 
+    def end(self) -> Counter[str]:
+        """Closes the last file; ``close`` has to follow. Gives the messages that the disk did not take any more, by topic."""
+        if not self._ended:
+            self._ended = True
+            if self.custom_data:
+                self._note()
+            self._files.append(self._file.close())
+        return self._counts - sum((Counter(file.counts) for file in self._files), Counter())
+
     def close(self) -> None:
         """Finishes the bag and puts it in its place. OSError where the disk does not take the end; what it took can be read."""
         if self._closed:
             return
+        self.end()
         self._closed = True
-        if self.custom_data:
-            self._note()
-        self._files.append(self._file.close())
         write_metadata(self._work_folder, metadata_text(list(self._topics.values()), self._files, self.custom_data))
         if self._work_folder != self._folder:
             self._work_folder.rename(self._folder)

@@ -112,5 +112,5 @@ def test_what_cannot_be_played_or_recorded_is_named(context: None, bag: Path, tm
         PlayerNode(parameter_overrides=parameters(bag=str(tmp_path / "nowhere")))
     with pytest.raises(FileExistsError, match="played exists already"):
         RecorderNode(parameter_overrides=parameters(store=str(STORE), output=str(bag)))
-    with pytest.raises(ValueError, match="parameter 'images' is 'some', expected one of compressed, raw, none"):
+    with pytest.raises(ValueError, match="parameter 'images' is 'some', expected one of none, masked, all"):
         RecorderNode(parameter_overrides=parameters(store=str(STORE), output=str(tmp_path / "new"), images="some"))
