@@ -20,6 +20,8 @@ from aisle_bags.stored_topics import StoredTopic, normal_qos, plain_yaml, qos_en
 
 METADATA_FILE = "metadata.yaml"
 METADATA_VERSION = 9
+#: MCAP's metadata record in which rosbag2 keeps a copy, and its one key; in SQLite files it is a table.
+STORED_METADATA, STORED_METADATA_KEY = "rosbag2", "serialized_metadata"
 #: The C library's parser is ten times as fast; PyYAML is built without it in places.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ROOT = "rosbag2_bagfile_information"

@@ -22,6 +22,7 @@ from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_files import bag_files, open_sources
 from aisle_bags.cdr_records import Decoder, fast_decoder
 from aisle_bags.message_definitions import UnknownMessageType, message_definition, published_definition
+from aisle_bags.sqlite_file import ATTACHMENTS_FOLDER
 from aisle_bags.stored_messages import RawMessage, in_time_order
 from aisle_bags.stored_topics import StoredTopic
 from aisle_contract.conversions import MESSAGE_TYPES, from_message
@@ -36,8 +37,6 @@ _GRAPH_TOPIC = re.compile(
     r"|tracks|shelf_events|item_observations|carts|receipts|reviews|alerts|markers)$"
 )
 _INPUT_TYPES = frozenset(MESSAGE_TYPES[kind] for kind in INPUT_RECORDS)
-#: Where files lie that travel in a bag whose storage cannot hold them.
-ATTACHMENTS_FOLDER = "attachments"
 
 
 @dataclass(frozen=True, slots=True)

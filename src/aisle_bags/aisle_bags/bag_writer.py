@@ -1,10 +1,11 @@
-"""Writes rosbag2 bags: MCAP files with their message definitions, and metadata.yaml, as ``ros2 bag`` and rosbags read them.
+"""Writes rosbag2 bags: MCAP or SQLite files with message definitions, and metadata.yaml, as ``ros2 bag`` and rosbags read them.
 
-Messages are taken as CDR bytes and stored untouched. Format: https://mcap.dev/spec, profile "ros2"; rosbag2's metadata version 8.
+Messages are taken as CDR bytes and stored untouched. Format: https://mcap.dev/spec, profile "ros2"; rosbag2's metadata version 9.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -13,9 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aisle_bags.bag_metadata import METADATA_FILE, FileSummary, metadata_text
+from aisle_bags import mcap_file, sqlite_file
+from aisle_bags.bag_metadata import (
+    METADATA_FILE,
+    STORED_METADATA,
+    STORED_METADATA_KEY,
+    FileSummary,
+    metadata_information,
+    metadata_text,
+)
 from aisle_bags.mcap_file import McapFile
-from aisle_bags.stored_topics import StoredTopic, stored_topic
+from aisle_bags.sqlite_file import SqliteFile
+from aisle_bags.stored_topics import StoredTopic, plain_yaml, stored_topic
 from aisle_contract.conversions import serialised, to_message
 from aisle_contract.record_topics import topic_of
 from aisle_contract.records import Record, ScaleReading
@@ -24,6 +34,9 @@ from aisle_contract.topics import Topic
 
 class BagWriter:
     """One new bag in ``folder``, which must not exist (FileExistsError).
+
+    ``storage`` is mcap or sqlite3; ``compression`` of MCAP's chunks zstd (default), lz4 or none; of SQLite none (default), file or
+    message. ``ros_distro`` is the one that the messages are from, by default this environment's.
 
     With ``whole`` the bag appears only when it is closed without an error: nothing half-written stays. Without it (for recorders) the
     files lie in place from the start, so that a crash costs no more than the last chunk.
@@ -36,18 +49,22 @@ class BagWriter:
         self,
         folder: Path,
         *,
-        compression: str = "zstd",
+        storage: str = "mcap",
+        compression: str | None = None,
         chunk_bytes: int = 1 << 20,
         whole: bool = True,
         split_bytes: int = 0,
         split_ns: int = 0,
+        ros_distro: str | None = None,
     ) -> None:
         self._folder = Path(folder)
+        self._storage, self._compression = storage, compression_of(storage, compression)
         if self._folder.exists():
             raise FileExistsError(f"{self._folder} exists already: a bag is never overwritten, give another name or remove it")
         self._work_folder = self._folder.with_name(f".{self._folder.name}.{os.getpid()}.part") if whole else self._folder
         self._work_folder.mkdir(parents=True)
-        self._compression, self._chunk_bytes = compression, chunk_bytes
+        self._chunk_bytes = chunk_bytes
+        self._ros_distro = os.environ.get("ROS_DISTRO", "rosbags") if ros_distro is None else ros_distro
         self._split_bytes, self._split_ns = split_bytes, split_ns
         self._topics: dict[str, StoredTopic] = {}
         self._declared: dict[str, Topic] = {}
@@ -131,7 +148,7 @@ class BagWriter:
 
     def split(self) -> None:
         """Closes the file and begins the next one."""
-        self._files.append(self._file.close())
+        self._finish_file()
         self._number += 1
         self._file = self._new_file()
 
@@ -151,9 +168,7 @@ class BagWriter:
         """Closes the last file; ``close`` has to follow. Gives the messages that the disk did not take any more, by topic."""
         if not self._ended:
             self._ended = True
-            if self.custom_data:
-                self._note()
-            self._files.append(self._file.close())
+            self._finish_file()
         return self._counts - sum((Counter(file.counts) for file in self._files), Counter())
 
     def close(self) -> None:
@@ -162,7 +177,9 @@ class BagWriter:
             return
         self.end()
         self._closed = True
-        write_metadata(self._work_folder, metadata_text(list(self._topics.values()), self._files, self.custom_data))
+        compression = self._compression if self._compression in ("file", "message") else ""
+        options = {"storage": self._storage, "compression": compression, "ros_distro": self._ros_distro}
+        write_metadata(self._work_folder, metadata_text(list(self._topics.values()), self._files, self.custom_data, **options))
         if self._work_folder != self._folder:
             self._work_folder.rename(self._folder)
 
@@ -184,8 +201,13 @@ class BagWriter:
         else:
             self.discard()
 
-    def _new_file(self) -> McapFile:
-        file = McapFile(self._work_folder / f"{self._folder.name}_{self._number}.mcap", self._compression, self._chunk_bytes)
+    def _new_file(self) -> McapFile | SqliteFile:
+        path = self._work_folder / f"{self._folder.name}_{self._number}"
+        file: McapFile | SqliteFile
+        if self._storage == "mcap":
+            file = McapFile(path.with_name(f"{path.name}.mcap"), self._compression, self._chunk_bytes)
+        else:
+            file = SqliteFile(path.with_name(f"{path.name}.db3"), self._compression, self._ros_distro)
         for attachment in self._attachments:
             file.attach(*attachment)
         for topic in self._topics.values():
@@ -199,13 +221,26 @@ class BagWriter:
             return True
         return bool(self._split_bytes) and self._file.size_bytes >= self._split_bytes
 
-    def _note(self) -> None:
-        """A single file that is taken out of the bag tells it too."""
-        try:
-            self._file.note("aisle.recording", self.custom_data)
-        except OSError:
-            # The file is closed as far as it fits; metadata.yaml says it all the same.
-            return
+    def _finish_file(self) -> None:
+        """Closes the file. It carries metadata of its own, for those who get it without the rest of the bag."""
+        compression = "message" if self._compression == "message" else ""
+        options = {"storage": self._storage, "compression": compression, "ros_distro": self._ros_distro}
+        information = metadata_information(list(self._topics.values()), [self._file.summary()], self.custom_data, **options)
+        # On a full disk the file is closed as far as it fits; metadata.yaml says it all the same.
+        with contextlib.suppress(OSError):
+            self._file.note(STORED_METADATA, {STORED_METADATA_KEY: plain_yaml(information)})
+        self._files.append(self._file.close())
+
+
+def compression_of(storage: str, compression: str | None) -> str:
+    """A storage's compression, by default zstd for MCAP and none for SQLite. Raises ValueError for one that the storage does not have."""
+    choices = {"mcap": ("zstd", *mcap_file.COMPRESSIONS), "sqlite3": sqlite_file.COMPRESSIONS}
+    if storage not in choices:
+        raise ValueError(f"storage is '{storage}', expected one of {', '.join(choices)}")
+    chosen = choices[storage][0] if compression is None else compression
+    if chosen not in choices[storage]:
+        raise ValueError(f"compression of {storage} is '{chosen}', expected one of {', '.join(sorted(set(choices[storage])))}")
+    return chosen
 
 
 def write_metadata(folder: Path, text: str) -> None:

@@ -7,6 +7,7 @@ Format: https://mcap.dev/spec.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter, deque
 from pathlib import Path
@@ -88,6 +89,10 @@ class McapFile:
         """The first log time, None without messages."""
         return self._start_ns
 
+    def summary(self) -> FileSummary:
+        """What has been written so far."""
+        return FileSummary(self._path.name, dict(self._counts), self._start_ns, self._end_ns, self.size_bytes)
+
     def declare(self, topic: StoredTopic) -> None:
         """Makes a topic known; once."""
         schema = (topic.type, topic.schema_encoding, topic.schema)
@@ -132,8 +137,7 @@ class McapFile:
                 self._finish()
             finally:
                 self._file.close()
-        size = self._path.stat().st_size
-        return FileSummary(self._path.name, dict(self._counts), self._start_ns, self._end_ns, size)
+        return dataclasses.replace(self.summary(), size_bytes=self._path.stat().st_size)
 
     def abandon(self) -> None:
         """Closes the file as it is."""

@@ -24,7 +24,7 @@ from mcap.stream_reader import breakup_chunk
 from mcap.summary import Summary
 
 from aisle_bags.bag_errors import BagError
-from aisle_bags.bag_metadata import BagMetadata, parse_stored_metadata
+from aisle_bags.bag_metadata import STORED_METADATA, STORED_METADATA_KEY, BagMetadata, parse_stored_metadata
 from aisle_bags.mcap_chunks import stored_messages
 from aisle_bags.message_compression import decompressed
 from aisle_bags.stored_messages import RawMessage
@@ -35,8 +35,6 @@ MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEADER = struct.Struct("<BQ")
 #: Start, end, uncompressed size and checksum, as they stand at the beginning of a chunk.
 CHUNK_HEADER = struct.Struct("<QQQI")
-#: Name of the metadata record in which rosbag2 stores a copy of metadata.yaml.
-ROSBAG2_METADATA = "rosbag2"
 
 
 class McapSource:
@@ -84,8 +82,8 @@ class McapSource:
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them, if it does."""
         for name, values in self.metadata_records():
-            if name == ROSBAG2_METADATA and "serialized_metadata" in values:
-                return parse_stored_metadata(values["serialized_metadata"])
+            if name == STORED_METADATA and STORED_METADATA_KEY in values:
+                return parse_stored_metadata(values[STORED_METADATA_KEY])
         return None
 
     def metadata_records(self) -> Iterator[tuple[str, dict[str, str]]]:
