@@ -62,7 +62,7 @@ def _prepared(args: argparse.Namespace, scratch: Path) -> tuple[Path, GraphOptio
             namespace="" if namespace == "/" else namespace,
             parameters=args.parameters or repository_root() / "config" / "graph.yaml",
         )
-        plan_replay(reader, namespace, args.detector is not None)
+        plan_replay(reader, namespace, "detections" if args.detector is None else "images")
         if args.detector is None:
             return args.bag, options
         return _detected(reader, namespace, args.detector, store, scratch / "detected"), options
@@ -71,7 +71,7 @@ def _prepared(args: argparse.Namespace, scratch: Path) -> tuple[Path, GraphOptio
 def _detected(reader: BagReader, namespace: str, detector: str, store: Path, out: Path) -> Path:
     """A bag with detections in place of images: found beforehand, so that no frame is skipped when the machine is slow."""
     detectors = CameraDetectors(detector)
-    plan = plan_replay(reader, namespace, with_detector=True)
+    plan = plan_replay(reader, namespace, "images")
     with progress("detecting", plan.messages) as advance:
         records = replay_records(reader, plan, detectors, read=lambda message: advance(1))
     with BagWriter(out) as writer:
