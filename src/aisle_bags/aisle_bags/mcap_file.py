@@ -156,6 +156,8 @@ class McapFile:
 
     def _hand_over(self) -> None:
         """Writes what is pending, all or nothing."""
+        if self._failed:
+            raise OSError(f"{self._path}: could not be written before")
         rest = memoryview(bytes(self._stream.pending))
         try:
             while rest:

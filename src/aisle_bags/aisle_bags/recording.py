@@ -15,6 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ from aisle_bags.bag_store import attach_store
 from aisle_bags.bag_writer import BagWriter
 from aisle_bags.image_privacy import CAMERA_TOPIC, PeopleInView, PrivacyConfig
 from aisle_bags.mcap_file import COMPRESSIONS
-from aisle_bags.message_definitions import message_definition
 from aisle_bags.ring_bag import RingBag
+from aisle_bags.stored_topics import StoredTopic, stored_topic
 from aisle_contract.config import parameter
 from aisle_contract.conversions import from_message
 from aisle_contract.images import ImageError, bgr_image, to_array
@@ -42,6 +43,7 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 #: Topics that tell where people are, and those whose messages save a ring.
 _ABOUT_PEOPLE = ("aisle_msgs/msg/TrackArray", "aisle_msgs/msg/PersonDetectionArray")
 _TRIGGERS = {"aisle_msgs/msg/Alert": "alert", "aisle_msgs/msg/Review": "review"}
+_LOOKED_INTO = (IMAGE, COMPRESSED_IMAGE, *_ABOUT_PEOPLE, *_TRIGGERS)
 #: The writing thread looks into the queue this often; many messages at once cost less than one at a time.
 _PERIOD_S = 0.1
 #: A chunk is ended after this time even if it is small: a crash loses no more (and what waits in the queue).
@@ -132,7 +134,7 @@ class Recording:
         self._save_at: tuple[float, str] | None = None
         self._saved: list[str] = []
         self._names: set[str] = set()
-        self._queue: list[Topic | Message | _Save] = []
+        self._queue: list[StoredTopic | Message | _Save] = []
         self._queued_bytes = 0
         self._waiting: deque[tuple[float, Message]] = deque()
         self._lock, self._types_lock, self._stop = threading.Lock(), threading.Lock(), threading.Event()
@@ -143,13 +145,15 @@ class Recording:
 
     def declare(self, topic: Topic) -> None:
         """Makes a topic known before its first message. Raises UnknownMessageType where its definition is not installed."""
-        definition = message_definition(topic.type)
-        found = get_types_from_msg(definition, topic.type)
-        with self._types_lock:
-            self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
+        # Now and not in the other thread: parsing definitions takes long enough to hold up messages.
+        stored = stored_topic(topic)
+        if topic.type in _LOOKED_INTO:
+            found = get_types_from_msg(stored.schema.decode(), topic.type)
+            with self._types_lock:
+                self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
         self._types[topic.name] = topic.type
         with self._lock:
-            self._queue.append(topic)
+            self._queue.append(stored)
 
     def take(self, message: Message) -> None:
         """Takes one message of a declared topic."""
@@ -182,7 +186,7 @@ class Recording:
             raise ValueError(f"the recording has stopped: {self._failure}")
         word = re.sub(r"[^A-Za-z0-9]+", "_", reason).strip("_") or "request"
         base = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{word[:60]}"
-        name = next(n for n in (base, *(f"{base}_{i}" for i in range(2, sys.maxsize))) if n not in self._names)
+        name = next(name for name in chain([base], (f"{base}_{number}" for number in count(2))) if name not in self._names)
         self._names.add(name)
         with self._lock:
             self._queue.append(_Save(name, reason or word))
@@ -315,7 +319,7 @@ class Recording:
         except OSError as error:
             self._failure = f"{reason}; the bag's end could not be written: {error.strerror or error}"
 
-    def _write_all(self, work: list[Topic | Message | _Save]) -> None:
+    def _write_all(self, work: list[StoredTopic | Message | _Save]) -> None:
         for number, item in enumerate(work):
             try:
                 self._write(item)
@@ -323,9 +327,9 @@ class Recording:
                 self._dropped.update(later.topic for later in work[number + 1 :] if isinstance(later, Message))
                 raise
 
-    def _write(self, item: Topic | Message | _Save) -> None:
-        if isinstance(item, Topic):
-            self._bag.add_topic(item)
+    def _write(self, item: StoredTopic | Message | _Save) -> None:
+        if isinstance(item, StoredTopic):
+            self._bag.add_stored_topic(item)
         elif isinstance(item, _Save):
             self._save(item)
         else:

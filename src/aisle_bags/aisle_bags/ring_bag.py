@@ -14,7 +14,6 @@ from aisle_bags.bag_writer import BagWriter, write_metadata
 from aisle_bags.mcap_file import McapFile
 from aisle_bags.stored_topics import StoredTopic
 from aisle_contract.records import NANOSECONDS
-from aisle_contract.topics import Topic
 
 RING = "ring"
 #: The ring is made of so many files; the oldest goes when all of it is older than what is to be kept.
@@ -62,12 +61,11 @@ class RingBag:
         """Where the ring and the saved bags lie."""
         return self._folder
 
-    def add_topic(self, topic: Topic) -> None:
-        """As ``BagWriter.add_topic``."""
-        self._writer.add_topic(topic)
-        stored = self._writer.topics[topic.name]
-        if stored.latched:
-            self._latched.setdefault(topic.name, deque(maxlen=stored.depth or _LATCHED_DEPTH))
+    def add_stored_topic(self, topic: StoredTopic) -> None:
+        """As ``BagWriter.add_stored_topic``."""
+        self._writer.add_stored_topic(topic)
+        if topic.latched:
+            self._latched.setdefault(topic.name, deque(maxlen=topic.depth or _LATCHED_DEPTH))
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
         """As ``BagWriter.attach``."""
