@@ -99,6 +99,11 @@ class BagReader:
         return tuple(self._files)
 
     @property
+    def storage(self) -> str:
+        """rosbag2's name of the bag's format: mcap or sqlite3."""
+        return self._sources[0].storage
+
+    @property
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in self._files)
 
@@ -181,6 +186,18 @@ class BagReader:
         for source in self._sources:
             yield from source.metadata_records()
 
+    def foreign_definition(self, type_name: str) -> str:
+        """The full definition (ros2msg) of a type that the bag does not define: of its ROS distribution, or of what is installed.
+
+        Raises BagError where neither has it.
+        """
+        distro, version = (self.metadata.ros_distro, self.metadata.version) if self.metadata else ("", None)
+        text = published_definition(type_name, distro, version)
+        try:
+            return text if text is not None else message_definition(type_name)
+        except UnknownMessageType as error:
+            raise BagError(f"{self._path}: has no definition of message type '{type_name}', and none is installed: {error}") from error
+
     def _record(self, message: RawMessage) -> Record:
         decoded = self.decode(message)
         try:
@@ -217,7 +234,7 @@ class BagReader:
         stored = self._stored.get(topic)
         encoding, text = (stored.schema_encoding, stored.schema.decode("utf-8", "replace")) if stored and stored.schema else ("", "")
         if not text:
-            encoding, text = "ros2msg", self._foreign_definition(type_name)
+            encoding, text = "ros2msg", self.foreign_definition(type_name)
         try:
             if encoding == "ros2msg":
                 found = get_types_from_msg(text, type_name)
@@ -230,11 +247,3 @@ class BagReader:
             # rosbags' parser raises what it stumbles over.
             raise BagError(f"{self._path}: definition of message type '{type_name}' cannot be read: {error}") from error
         self._learned.add(type_name)
-
-    def _foreign_definition(self, type_name: str) -> str:
-        distro, version = (self.metadata.ros_distro, self.metadata.version) if self.metadata else ("", None)
-        text = published_definition(type_name, distro, version)
-        try:
-            return text if text is not None else message_definition(type_name)
-        except UnknownMessageType as error:
-            raise BagError(f"{self._path}: has no definition of message type '{type_name}', and none is installed: {error}") from error

@@ -146,6 +146,10 @@ class BagWriter:
         self._attachments.append((name, media_type, data))
         self._file.attach(name, media_type, data)
 
+    def note(self, name: str, values: Mapping[str, str]) -> None:
+        """Adds an MCAP metadata record; SQLite has no place for it."""
+        self._file.note(name, dict(values))
+
     def split(self) -> None:
         """Closes the file and begins the next one."""
         self._finish_file()
@@ -232,14 +236,18 @@ class BagWriter:
         self._files.append(self._file.close())
 
 
+class UnknownCompression(ValueError):
+    """Names the storage, the compression that was asked for and those that it has."""
+
+
 def compression_of(storage: str, compression: str | None) -> str:
-    """A storage's compression, by default zstd for MCAP and none for SQLite. Raises ValueError for one that the storage does not have."""
+    """A storage's compression, by default zstd for MCAP and none for SQLite. Raises UnknownCompression."""
     choices = {"mcap": ("zstd", *mcap_file.COMPRESSIONS), "sqlite3": sqlite_file.COMPRESSIONS}
     if storage not in choices:
-        raise ValueError(f"storage is '{storage}', expected one of {', '.join(choices)}")
+        raise UnknownCompression(f"storage is '{storage}', expected one of {', '.join(choices)}")
     chosen = choices[storage][0] if compression is None else compression
     if chosen not in choices[storage]:
-        raise ValueError(f"compression of {storage} is '{chosen}', expected one of {', '.join(sorted(set(choices[storage])))}")
+        raise UnknownCompression(f"compression of {storage} is '{chosen}', expected one of {', '.join(sorted(set(choices[storage])))}")
     return chosen
 
 

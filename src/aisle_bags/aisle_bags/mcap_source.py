@@ -40,6 +40,8 @@ CHUNK_HEADER = struct.Struct("<QQQI")
 class McapSource:
     """One open file. Raises BagError for what is no closed MCAP file with ROS 2 messages."""
 
+    storage = "mcap"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stream = _opened(path)

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]")
@@ -68,11 +68,18 @@ def _needed_types(definition: str, package: str) -> list[str]:
 @cache
 def type_hash(type_name: str) -> str:
     """The RIHS01 hash of an installed type (REP 2016); empty where the definition holds what the hash is not defined for."""
+    return definition_hash(type_name, "ros2msg", message_definition(type_name))
+
+
+@cache
+def definition_hash(type_name: str, encoding: str, text: str) -> str:
+    """The RIHS01 hash of a definition out of a bag: the same for texts that differ in comments only; empty for what cannot be parsed."""
     store = get_typestore(Stores.EMPTY)
     try:
-        store.register(get_types_from_msg(message_definition(type_name), type_name))
+        store.register(get_types_from_msg(text, type_name) if encoding == "ros2msg" else get_types_from_idl(text))
         return store.hash_rihs01(type_name)
-    except (TypesysError, KeyError, ValueError):
+    except Exception:
+        # rosbags' parser raises what it stumbles over.
         return ""
 
 

@@ -33,6 +33,8 @@ _PIECE = 100_000
 class SqliteSource:
     """One open file. Raises BagError for what is no SQLite file of rosbag2 with ROS 2 messages."""
 
+    storage = "sqlite3"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stack = ExitStack()

@@ -88,6 +88,12 @@ def normal_qos(stored: object) -> str:
     return _text(tuple(profiles)) if profiles else ""
 
 
+def merged_qos(first: str, second: str) -> str:
+    """What the publishers of either offered, each profile once."""
+    profiles = dict.fromkeys([*read_qos(first), *read_qos(second)])
+    return _text(tuple(profiles)) if profiles else ""
+
+
 def qos_entries(text: str) -> list[dict[str, object]]:
     """``StoredTopic.qos`` as metadata.yaml of version 9 holds it."""
     return [dict(entry) for entry in dump_qos_v9(read_qos(text))]
