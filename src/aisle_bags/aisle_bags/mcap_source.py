@@ -48,7 +48,7 @@ class McapSource:
         try:
             self._contents = _contents(path, self._stream)
             self._topics = {
-                channel_id: _topic(path, channel, self._contents.summary.schemas.get(channel.schema_id))
+                channel_id: topic_of_channel(path, channel, self._contents.summary.schemas.get(channel.schema_id))
                 for channel_id, channel in sorted(self._contents.summary.channels.items())
             }
         except BaseException:
@@ -299,7 +299,8 @@ def _index_of(chunk: Chunk, position: int, length: int) -> ChunkIndex:
     )
 
 
-def _topic(path: Path, channel: Channel, schema: Schema | None) -> StoredTopic:
+def topic_of_channel(path: Path, channel: Channel, schema: Schema | None) -> StoredTopic:
+    """The topic that a channel carries. Raises BagError for one that is not ROS 2's."""
     if channel.message_encoding != "cdr":
         raise BagError(f"{path}: topic '{channel.topic}' is encoded as '{channel.message_encoding}', expected ROS 2's 'cdr'")
     if schema is None:

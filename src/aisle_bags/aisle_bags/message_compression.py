@@ -9,6 +9,7 @@ import zstandard
 from aisle_bags.bag_errors import BagError
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_PIECE = 1 << 17
 
 
 def decompressed(file: Path, data: bytes) -> bytes:
@@ -35,3 +36,15 @@ def compress_file(source: Path, target: Path) -> None:
     """Writes a file as rosbag2's file compression does."""
     with source.open("rb") as plain, target.open("wb") as compressed:
         zstandard.ZstdCompressor().copy_stream(plain, compressed)
+
+
+def decompress_beginning(source: Path, target: Path) -> bool:
+    """As ``decompress_file``, but keeps what came out before the compressed file ended or was damaged. Whether it was whole."""
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    with source.open("rb") as compressed, target.open("wb") as plain:
+        try:
+            while piece := compressed.read(_PIECE):
+                plain.write(decompressor.decompress(piece))
+        except zstandard.ZstdError:
+            return False
+    return decompressor.eof

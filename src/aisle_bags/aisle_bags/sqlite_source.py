@@ -39,8 +39,8 @@ class SqliteSource:
         self.path = path
         self._stack = ExitStack()
         try:
-            self._database = self._connected()
-            self._topics = self._read_topics()
+            self._database = opened(path, self._stack)
+            self._topics = read_topics(path, self._database)
             self._counts, self.start_ns, self.end_ns = self._read_counts()
         except sqlite3.Error as error:
             self._stack.close()
@@ -66,7 +66,7 @@ class SqliteSource:
 
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them (since schema version 3), if it does."""
-        if not self._columns("metadata"):
+        if not _columns(self._database, "metadata"):
             return None
         row = self._database.execute("SELECT metadata FROM metadata ORDER BY id DESC LIMIT 1").fetchone()
         return parse_stored_metadata(row[0]) if row and isinstance(row[0], str) else None
@@ -117,42 +117,6 @@ class SqliteSource:
             if piece:
                 yield topic.name, np.array(piece, np.int64)
 
-    def _connected(self) -> sqlite3.Connection:
-        path, options = self.path, "mode=ro&immutable=1"
-        if has_journal(path):
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="aisle-bag-")))
-            path, options = copied_with_journal(self.path, folder), "mode=rw"
-        database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{options}", uri=True)
-        self._stack.callback(database.close)
-        database.execute("PRAGMA schema_version").fetchone()
-        return database
-
-    def _columns(self, table: str) -> set[str]:
-        return {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
-
-    def _read_topics(self) -> dict[int, StoredTopic]:
-        columns, expected = self._columns("topics"), {"id", "name", "type", "serialization_format"}
-        if not expected <= columns or not {"id", "topic_id", "timestamp", "data"} <= self._columns("messages"):
-            raise BagError(f"{self.path}: an SQLite file, but not a bag: expected rosbag2's tables 'topics' and 'messages'")
-        definitions = self._definitions()
-        extra = [name if name in columns else "''" for name in ("offered_qos_profiles", "type_description_hash")]
-        topics = {}
-        for number, name, kind, encoding, qos, type_hash in self._database.execute(
-            f"SELECT id, name, type, serialization_format, {', '.join(extra)} FROM topics ORDER BY id"
-        ):
-            if encoding != "cdr":
-                raise BagError(f"{self.path}: topic '{name}' is serialised as '{encoding}', expected ROS 2's 'cdr'")
-            topics[number] = StoredTopic(
-                name, full_type_name(kind), normal_qos(qos), *definitions.get(kind, ("", b"")), type_hash=type_hash or ""
-            )
-        return topics
-
-    def _definitions(self) -> dict[str, tuple[str, bytes]]:
-        if not self._columns("message_definitions"):
-            return {}
-        rows = self._database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions ORDER BY id")
-        return {kind: (encoding or "", (text or "").encode()) for kind, encoding, text in rows}
-
     def _read_counts(self) -> tuple[Counter[int], int | None, int | None]:
         rows = self._database.execute(
             "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages GROUP BY topic_id"
@@ -170,12 +134,56 @@ class SqliteSource:
             raise _damaged(self.path, error) from error
 
 
+def read_topics(path: Path, database: sqlite3.Connection) -> dict[int, StoredTopic]:
+    """Topics by their numbers. Raises BagError for what is no bag or holds other messages than ROS 2's."""
+    columns = _columns(database, "topics")
+    if not {"id", "name", "type", "serialization_format"} <= columns or not {"id", "topic_id", "timestamp", "data"} <= _columns(
+        database, "messages"
+    ):
+        raise BagError(f"{path}: an SQLite file, but not a bag: expected rosbag2's tables 'topics' and 'messages'")
+    definitions = _definitions(database)
+    extra = [name if name in columns else "''" for name in ("offered_qos_profiles", "type_description_hash")]
+    topics = {}
+    for number, name, kind, encoding, qos, type_hash in database.execute(
+        f"SELECT id, name, type, serialization_format, {', '.join(extra)} FROM topics ORDER BY id"
+    ):
+        if encoding != "cdr":
+            raise BagError(f"{path}: topic '{name}' is serialised as '{encoding}', expected ROS 2's 'cdr'")
+        definition = definitions.get(kind, ("", b""))
+        topics[number] = StoredTopic(name, full_type_name(kind), normal_qos(qos), *definition, type_hash=type_hash or "")
+    return topics
+
+
+def _definitions(database: sqlite3.Connection) -> dict[str, tuple[str, bytes]]:
+    if not _columns(database, "message_definitions"):
+        return {}
+    rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions ORDER BY id")
+    return {kind: (encoding or "", (text or "").encode()) for kind, encoding, text in rows}
+
+
+def _columns(database: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+
+
+def opened(path: Path, stack: ExitStack) -> sqlite3.Connection:
+    """The file for reading; ``stack`` closes it. One that was not closed is copied first: its journal then becomes a part of it."""
+    options = "mode=ro&immutable=1"
+    if has_journal(path):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aisle-bag-")))
+        path, options = _copied_with_journal(path, folder), "mode=rw"
+    database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{options}", uri=True)
+    stack.callback(database.close)
+    if "mode=rw" in options:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return database
+
+
 def has_journal(path: Path) -> bool:
     """Whether changes lie beside the file that are not in it yet."""
     return any(_beside(path, ending).is_file() and _beside(path, ending).stat().st_size for ending in _JOURNALS)
 
 
-def copied_with_journal(path: Path, folder: Path) -> Path:
+def _copied_with_journal(path: Path, folder: Path) -> Path:
     """A copy of the file and of what lies beside it, which SQLite may change. Raises BagError where it cannot be made."""
     try:
         for ending in ("", *_JOURNALS):

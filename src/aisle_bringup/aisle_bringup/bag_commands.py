@@ -21,6 +21,8 @@ from aisle_store.store_files import StoreError
 #: Fewer messages are read before anybody could look at a bar.
 _WORTH_A_BAR = 20_000
 _STEP = 1000
+_WORTH_A_BAR_MB = 100
+_MEGABYTE = 1_000_000
 
 
 def told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
@@ -56,6 +58,27 @@ def whole_progress(what: str, total: int, worth: int = _WORTH_A_BAR) -> Iterator
 
         yield advanced
         advance(waiting)
+
+
+@contextmanager
+def bytes_progress(what: str, path: Path) -> Iterator[Callable[[int], None]]:
+    """Progress in megabytes of a bag's files, for bags that cannot be opened yet."""
+    files = [path] if path.is_file() else [file for file in path.glob("*") if file.is_file()]
+    total_mb = sum(file.stat().st_size for file in files) // _MEGABYTE
+    if total_mb < _WORTH_A_BAR_MB:
+        yield lambda size: None
+        return
+    with progress(f"{what}, MB", total_mb) as advance:
+        waiting = 0
+
+        def advanced(size: int) -> None:
+            nonlocal waiting
+            waiting += size
+            if waiting >= _MEGABYTE:
+                advance(waiting // _MEGABYTE)
+                waiting %= _MEGABYTE
+
+        yield advanced
 
 
 def add_output(parser: argparse.ArgumentParser, default: str = "") -> None:
