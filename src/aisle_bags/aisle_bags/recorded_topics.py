@@ -1,4 +1,4 @@
-"""Which topics a recorder takes: those of the store's graph, and what else turns up beside them."""
+"""Which topics a recorder takes, and with which QoS: those of the store's graph, and what else turns up beside them; QoS of a player."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rosbags.interfaces import QosReliability
+
 from aisle_bags.recording import COMPRESSED_IMAGE, IMAGE
+from aisle_bags.stored_topics import StoredTopic, read_qos
 from aisle_contract import qos, topics
 from aisle_contract.topics import Topic
 from aisle_store.store import Store
@@ -97,3 +100,18 @@ def compatible_profile(profiles: Sequence[Any], base: qos.Profile | None = None)
         return qos.Profile("adapted", reliable and base.reliable, transient_local and base.transient_local, base.depth)
     depth = max((profile.depth for profile in profiles), default=0)
     return qos.Profile("discovered", reliable, transient_local, depth=depth or qos.STREAM.depth)
+
+
+def played_profile(stored: StoredTopic, base: qos.Profile | None = None) -> qos.Profile:
+    """What a player offers: as much as any of the recorded publishers did, and no less than ``base``; so all that heard them will hear it.
+
+    Without QoS in the bag: ``base``, or the weakest.
+    """
+    recorded = read_qos(stored.qos)
+    least = base or qos.SENSOR
+    return qos.Profile(
+        "played",
+        reliable=least.reliable or any(profile.reliability is QosReliability.RELIABLE for profile in recorded),
+        transient_local=least.transient_local or stored.latched,
+        depth=max(least.depth, stored.depth),
+    )

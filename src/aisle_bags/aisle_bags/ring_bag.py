@@ -97,7 +97,8 @@ class RingBag:
         if bag.exists():
             raise FileExistsError(f"{bag} exists already: a bag is never overwritten")
         self._writer.split()
-        held = [file for file in self._writer.files if file.end_ns is not None and file.end_ns >= self._newest_ns - self._keep_ns]
+        files = self._writer.files
+        held = [file for file in files if file.end_ns is not None and file.end_ns >= self._newest_ns - self._keep_ns] or [files[-1]]
         part.mkdir()
         try:
             files = self._earlier_latched(part, name, held)
@@ -128,7 +129,7 @@ class RingBag:
 
     def _earlier_latched(self, folder: Path, name: str, held: list[FileSummary]) -> list[FileSummary]:
         """A file of what a late subscriber would still have got when the ring's time begins, logged then."""
-        start_ns = min((file.start_ns for file in held), default=self._newest_ns)
+        start_ns = min(file.start_ns or self._newest_ns for file in held)
         earlier = [(topic, message) for topic, kept in self._latched.items() for message in kept if message.log_time_ns < start_ns]
         if not earlier:
             return []

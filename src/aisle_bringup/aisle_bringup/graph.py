@@ -100,7 +100,7 @@ class GraphOptions:
     )
     profile: str = field(default="nominal", metadata=_about("how good the simulated sensors are", PROFILES))
     seed: int = field(default=0, metadata=_about("seed of the simulated sensors"))
-    speed: float = field(default=1.0, metadata=_about("how many times faster than real time simulated sensors run"))
+    speed: float = field(default=1.0, metadata=_about("how many times faster than real time simulated sensors run, or a bag is played"))
     record: Path | None = field(default=None, metadata=_about("bag to write (a new folder); true: one named after the time"))
     record_images: str = field(default="all", metadata=_about("images in the bag; masked: people are hidden by a mosaic", RECORDED_IMAGES))
     record_ring: float = field(
@@ -127,8 +127,8 @@ class GraphOptions:
         # Written so that NaN fails too.
         if not 0.01 <= self.speed <= 100.0:
             raise GraphError(f"speed is {self.speed:g}, expected 0.01 .. 100")
-        if self.sensors != "sim" and self.speed != 1.0:
-            raise GraphError(f"speed is {self.speed:g} with sensors '{self.sensors}', expected 1: only simulated sensors can hurry")
+        if self.sensors not in ("sim", "none") and self.speed != 1.0:
+            raise GraphError(f"speed is {self.speed:g} with sensors '{self.sensors}', expected 1: only simulations and bags can hurry")
         if not 0 <= self.record_ring <= 86400:
             raise GraphError(f"record_ring is {self.record_ring:g}, expected 0 .. 86400 s")
         if self.namespace and not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", self.namespace):

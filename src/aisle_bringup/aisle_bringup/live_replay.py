@@ -26,7 +26,7 @@ SETTLE_S = 2.0
 
 
 def replay_live(args: argparse.Namespace) -> int:
-    """0 once the bag was played; 1 if a process crashed or the run was interrupted. Raises CommandError for what cannot be used."""
+    """0 once the bag was played (or a loop was ended); 1 if a process crashed or the run was interrupted. Raises CommandError for what cannot be used."""
     with tempfile.TemporaryDirectory(prefix="aisle-replay-") as scratch:
         try:
             bag, options = _prepared(args, Path(scratch))
@@ -40,10 +40,11 @@ def replay_live(args: argparse.Namespace) -> int:
             executable="player_node",
             name=PLAYER,
             group=PLAYER,
-            parameters={"bag": str(bag.resolve()), "rate": args.rate},
+            parameters={"bag": str(bag.resolve()), "rate": args.rate, "start_s": args.start, "paused": args.pause, "loop": args.loop},
+            remappings=tuple(args.remap),
             namespace=options.namespace,
         )
-        return _run(process_specs([*nodes, player], options.composition, options.log_level))
+        return _run(process_specs([*nodes, player], options.composition, options.log_level), endless=args.loop)
 
 
 def _prepared(args: argparse.Namespace, scratch: Path) -> tuple[Path, GraphOptions]:
@@ -58,6 +59,7 @@ def _prepared(args: argparse.Namespace, scratch: Path) -> tuple[Path, GraphOptio
             store=store,
             sensors="none",
             receipts=args.receipts,
+            speed=max(args.rate, 1.0),
             use_sim_time=True,
             namespace="" if namespace == "/" else namespace,
             parameters=args.parameters or repository_root() / "config" / "graph.yaml",
@@ -81,7 +83,8 @@ def _detected(reader: BagReader, namespace: str, detector: str, store: Path, out
     return out
 
 
-def _run(specs: list[ProcessSpec]) -> int:
+def _run(specs: list[ProcessSpec], endless: bool) -> int:
+    """``endless``: only a signal ends it, which is no error then."""
     stop = StopRequest()
     with Processes(specs, LinePrinter(), node_environment()) as processes:
         while PLAYER in processes.running and not stop.asked and not processes.crashed:
@@ -91,4 +94,4 @@ def _run(specs: list[ProcessSpec]) -> int:
             processes.poll(POLL_S)
     if processes.misconfigured:
         return 2
-    return 1 if processes.crashed or stop.asked else 0
+    return 1 if processes.crashed or (stop.asked and not endless) else 0

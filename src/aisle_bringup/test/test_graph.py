@@ -99,7 +99,7 @@ def test_each_node_can_have_its_own_process(store):
         ({"seed": "1.5"}, "seed is '1.5', expected a whole number"),
         ({"markers": "maybe"}, "markers is 'maybe', expected true or false"),
         ({"namespace": "shop 1"}, "namespace is 'shop 1', expected a ROS namespace"),
-        ({"sensors": "none", "speed": "2"}, "only simulated sensors can hurry"),
+        ({"sensors": "files", "speed": "2"}, "only simulations and bags can hurry"),
         ({"store": ""}, "no store is given"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from contextlib import ExitStack
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", metavar="NAME", help="of the store's topics, where the bag holds several stores")
     parser.add_argument("--live", action="store_true", help="start the store's graph and play the bag into it, with /clock")
     parser.add_argument("--rate", type=_rate, default=1.0, metavar="X", help="with --live: times the recorded speed (default: 1)")
+    parser.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="with --live: begin so long after the first message, s")
+    parser.add_argument("--pause", action="store_true", help="with --live: begin standing still; the player's services go on")
+    parser.add_argument("--loop", action="store_true", help="with --live: begin anew at the end, until Ctrl-C")
+    parser.add_argument(
+        "--remap", type=_remapping, action="append", default=[], metavar="A:=B", help="with --live: play topic A under the name B"
+    )
     parser.add_argument("--jobs", type=int, choices=(1, 2), help="processes for an offline replay (default: 2 for long recordings)")
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
 
@@ -81,6 +88,8 @@ def _check(args: argparse.Namespace) -> None:
             raise CommandError(f"{file}: is a folder, expected a file to write")
     if args.live and (args.start_from or args.carts or args.tracks):
         raise CommandError("--from, --carts and --tracks belong to a replay offline: leave out --live, or record its topics")
+    if not args.live and (args.start or args.pause or args.loop or args.remap or args.rate != 1.0):
+        raise CommandError("--rate, --start, --pause, --loop and --remap belong to a replay into the running graph: add --live")
     if args.start_from == "images" and not args.detector:
         raise CommandError("--from images needs a person detector: name it with --detector")
     if args.detector and args.start_from not in (None, "images"):
@@ -187,3 +196,21 @@ def _rate(text: str) -> float:
     if not 0.01 <= rate <= 100:
         raise argparse.ArgumentTypeError(f"found '{text}', expected 0.01 .. 100")
     return rate
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected seconds from 0 on")
+    return seconds
+
+
+def _remapping(text: str) -> tuple[str, str]:
+    source, separator, target = text.partition(":=")
+    name = r"[~/]?[A-Za-z_/][A-Za-z0-9_/]*"
+    if not separator or not re.fullmatch(name, source) or not re.fullmatch(name, target):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected two names such as /tracks:=/old/tracks")
+    return source, target
