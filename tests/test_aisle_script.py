@@ -46,6 +46,7 @@ class Machine:
             "requirements-ros.txt",
             "requirements-torch.txt",
             "requirements-bench.txt",
+            "requirements-parquet.txt",
             "constraints.txt",
             "config/fastdds.xml",
         ):
@@ -245,15 +246,16 @@ def test_help_and_doctor_set_nothing_up(machine: Machine) -> None:
 
 def test_unknown_extra(machine: Machine) -> None:
     machine.python()
-    refused(machine.run("--with", "tensorflow"), "'torch'", "'bench'", "'tensorflow'")
+    refused(machine.run("--with", "tensorflow"), "'torch'", "'bench'", "'parquet'", "'tensorflow'")
 
 
-def test_torch_is_installed_once_asked_for(machine: Machine) -> None:
+@pytest.mark.parametrize("extra", ["torch", "parquet"])
+def test_an_extra_is_installed_once_asked_for(machine: Machine, extra: str) -> None:
     machine.python()
     machine.run("graph")
     machine.calls()
-    assert machine.run("--with", "torch").returncode == 0
-    assert any("requirements-torch.txt" in call for call in machine.calls())
+    assert machine.run("--with", extra).returncode == 0
+    assert any(f"requirements-{extra}.txt" in call for call in machine.calls())
     assert machine.run("graph").stderr == ""
 
 

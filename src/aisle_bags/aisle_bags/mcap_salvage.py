@@ -32,6 +32,8 @@ _IN_CHUNKS = {Opcode.SCHEMA: Schema, Opcode.CHANNEL: Channel}
 _OUTSIDE = {**_IN_CHUNKS, Opcode.ATTACHMENT: Attachment, Opcode.METADATA: Metadata}
 #: No message is longer: a length beyond is damage.
 _LONGEST_BYTES = 4 << 30
+#: The file is taken out of memory again after so many bytes.
+_RELEASED_BYTES = 64 << 20
 
 Salvaged = Schema | Channel | Message | Attachment | Metadata
 
@@ -71,7 +73,7 @@ class McapSalvage:
 
     def _walk(self, content: mmap.mmap, size: int, read: Callable[[int], None]) -> Iterator[Salvaged]:
         position: int | None = len(MAGIC)
-        is_closed = False
+        is_closed, released = False, 0
         if content[: len(MAGIC)] != MAGIC:
             self.notes.append("does not begin with MCAP's magic bytes")
             position = self._next_chunk(content, 0)
@@ -88,6 +90,10 @@ class McapSalvage:
                     following = min(following, self._next_chunk(content, position + 1) or following)
                 read(following - position)
                 position = following
+                if position - released > _RELEASED_BYTES:
+                    # What has been read need not stay in memory.
+                    content.madvise(mmap.MADV_DONTNEED)
+                    released = position
             else:
                 yield from self._broken(content, opcode, position, length)
                 position = self._next_chunk(content, position + 1)
