@@ -208,7 +208,9 @@ def with_definition(topic: StoredTopic, reader: BagReader, notes: list[str]) -> 
     try:
         text = reader.foreign_definition(topic.type)
     except BagError:
+        text = ""
+    known_hash = definition_hash(topic.type, "ros2msg", text) if text else ""
+    if not text or topic.type_hash not in ("", known_hash):
         notes.append(f"topic '{topic.name}': no definition of {topic.type} is known, its messages are copied as they are")
         return topic
-    known_hash = topic.type_hash or definition_hash(topic.type, "ros2msg", text)
     return dataclasses.replace(topic, schema_encoding="ros2msg", schema=text.encode(), type_hash=known_hash)

@@ -6,6 +6,7 @@ import re
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from aisle_bags import mcap_source, sqlite_source
 from aisle_bags.bag_errors import BagError
@@ -15,7 +16,19 @@ from aisle_bags.message_compression import ZSTD_MAGIC, decompress_file
 from aisle_bags.sqlite_source import SqliteSource
 
 Source = McapSource | SqliteSource
-_FORMATS = {"mcap": (mcap_source.MAGIC, McapSource), "sqlite3": (sqlite_source.MAGIC, SqliteSource)}
+
+
+class _Format(NamedTuple):
+    name: str
+    suffix: str
+    magic: bytes
+    source: type[Source]
+
+
+_FORMATS = {
+    "mcap": _Format("MCAP", ".mcap", mcap_source.MAGIC, McapSource),
+    "sqlite3": _Format("SQLite", ".db3", sqlite_source.MAGIC, SqliteSource),
+}
 _STORAGE_FILE = re.compile(r"(?P<stem>.*?)(?:_?(?P<number>\d+))?\.(?P<suffix>mcap|db3)(?P<zstd>\.zstd)?")
 _EXPECTED = "expected an MCAP or SQLite file, or one of these compressed by Zstandard"
 
@@ -66,13 +79,17 @@ def open_sources(files: list[Path], stack: ExitStack, metadata: BagMetadata | No
 def open_source(file: Path, named: Path | None = None, metadata: BagMetadata | None = None) -> Source:
     """Opens one file as what its first bytes say it is; ``named``: the file's name for people."""
     named = named or file
+    if sqlite_source.has_journal(file):
+        # All of it may still lie in the journal, beside an empty file.
+        return SqliteSource(file)
     found = _first_bytes(file, named)
-    for storage, (magic, kind) in _FORMATS.items():
-        if found.startswith(magic):
-            return kind(file)
-        if named.name.removesuffix(".zstd").endswith(f".{storage}") or (metadata and metadata.storage == storage):
-            wanted = f"{'an MCAP' if storage == 'mcap' else 'an SQLite'} file"
-            raise BagError(f"{named}: not {wanted} (it does not begin with {'MCAP' if storage == 'mcap' else 'SQLite'}'s magic bytes)")
+    for storage_format in _FORMATS.values():
+        if found.startswith(storage_format.magic):
+            return storage_format.source(file)
+    for storage, storage_format in _FORMATS.items():
+        if named.name.removesuffix(".zstd").endswith(storage_format.suffix) or (metadata and metadata.storage == storage):
+            name = storage_format.name
+            raise BagError(f"{named}: not an {name} file (it does not begin with {name}'s magic bytes)")
     raise BagError(f"{named}: {_EXPECTED}, found one that begins with {found[:8]!r}")
 
 
@@ -90,7 +107,7 @@ def _first_bytes(file: Path, named: Path) -> bytes:
 
 
 def _decompressed(file: Path, stack: ExitStack) -> Path:
-    if not _first_bytes(file, file).startswith(ZSTD_MAGIC):
+    if sqlite_source.has_journal(file) or not _first_bytes(file, file).startswith(ZSTD_MAGIC):
         return file
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aisle-bag-")))
     target = folder / file.name.removesuffix(".zstd")

@@ -16,12 +16,18 @@ from typing import Any
 
 import numpy as np
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_files import bag_files, open_sources
 from aisle_bags.cdr_records import Decoder, fast_decoder
-from aisle_bags.message_definitions import UnknownMessageType, message_definition, published_definition
+from aisle_bags.message_definitions import (
+    UnknownMessageType,
+    UnreadableDefinition,
+    message_definition,
+    parsed_definition,
+    published_definition,
+)
 from aisle_bags.sqlite_file import ATTACHMENTS_FOLDER
 from aisle_bags.stored_messages import RawMessage, in_time_order
 from aisle_bags.stored_topics import StoredTopic
@@ -236,14 +242,12 @@ class BagReader:
         if not text:
             encoding, text = "ros2msg", self.foreign_definition(type_name)
         try:
-            if encoding == "ros2msg":
-                found = get_types_from_msg(text, type_name)
-            elif encoding in ("ros2idl", "omgidl"):
-                found = get_types_from_idl(text)
-            else:
-                raise ValueError(f"it is written in '{encoding}', expected ros2msg or ros2idl")
+            found = parsed_definition(type_name, encoding, text)
             self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
-        except Exception as error:
-            # rosbags' parser raises what it stumbles over.
+        except (UnreadableDefinition, TypesysError) as error:
             raise BagError(f"{self._path}: definition of message type '{type_name}' cannot be read: {error}") from error
+        if type_name not in self._typestore.fielddefs:
+            raise BagError(
+                f"{self._path}: definition of message type '{type_name}' cannot be read: it defines {', '.join(found) or 'nothing'}"
+            )
         self._learned.add(type_name)

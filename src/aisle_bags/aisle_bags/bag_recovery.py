@@ -89,7 +89,7 @@ class _Salvage:
 
     def file(self, file: Path, storage: str) -> list[str]:
         """Copies one file and tells what was wrong with it."""
-        if not file.stat().st_size:
+        if not file.stat().st_size and not sqlite_source.has_journal(file):
             return ["is empty (0 bytes)"]
         try:
             return self._mcap(file) if storage == "mcap" else self._sqlite(file)

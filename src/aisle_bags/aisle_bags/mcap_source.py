@@ -6,12 +6,14 @@ looked through once, after which it is read the same way.
 
 from __future__ import annotations
 
+import heapq
 import io
 import struct
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -126,10 +128,11 @@ class McapSource:
             yield names[int(number)], loose.times[loose.channels == number]
 
     def _stored(self, wanted: Collection[int], start_ns: int | None, end_ns: int | None) -> Iterator[tuple[int, int, int, bytes, int, int]]:
-        if self._contents.summary.chunk_indexes:
-            yield from stored_messages(self._stream, self._contents.summary, wanted, start_ns, end_ns)
-        else:
-            yield from self._loose_messages(wanted, start_ns, end_ns)
+        loose = self._loose_messages(wanted, start_ns, end_ns)
+        if not self._contents.summary.chunk_indexes:
+            return loose
+        chunked = stored_messages(self._stream, self._contents.summary, wanted, start_ns, end_ns)
+        return heapq.merge(chunked, loose, key=itemgetter(0)) if len(self._contents.loose.times) else chunked
 
     def _loose_messages(
         self, wanted: Collection[int], start_ns: int | None, end_ns: int | None
@@ -262,8 +265,6 @@ def _scanned(stream: IO[bytes]) -> _Contents:
             times.append(message.log_time)
         elif opcode == Opcode.DATA_END:
             break
-    if offsets and summary.chunk_indexes:
-        raise ValueError("it has messages both in chunks and outside of them, expected one of the two")
     unknown = counts.keys() - summary.channels.keys()
     if unknown:
         raise ValueError(f"messages of channel {min(unknown)}, which is not declared")

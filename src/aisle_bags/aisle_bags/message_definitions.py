@@ -10,8 +10,9 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]")
@@ -76,11 +77,29 @@ def definition_hash(type_name: str, encoding: str, text: str) -> str:
     """The RIHS01 hash of a definition out of a bag: the same for texts that differ in comments only; empty for what cannot be parsed."""
     store = get_typestore(Stores.EMPTY)
     try:
-        store.register(get_types_from_msg(text, type_name) if encoding == "ros2msg" else get_types_from_idl(text))
+        store.register(parsed_definition(type_name, encoding, text))
         return store.hash_rihs01(type_name)
-    except Exception:
-        # rosbags' parser raises what it stumbles over.
+    except (UnreadableDefinition, LookupError, TypesysError):
         return ""
+
+
+class UnreadableDefinition(ValueError):
+    """A definition out of a bag is not what its encoding says; the message is one line."""
+
+
+def parsed_definition(type_name: str, encoding: str, text: str) -> dict[str, Any]:
+    """The types in a definition out of a bag, as rosbags' type stores take them. Raises UnreadableDefinition."""
+    if encoding not in ("ros2msg", "ros2idl", "omgidl"):
+        raise UnreadableDefinition(f"it is written in '{encoding}', expected ros2msg or ros2idl")
+    try:
+        if encoding == "ros2msg":
+            return dict(get_types_from_msg(text, type_name))
+        # rosbag2 puts a heading before the definition of each type (its docs/message_definition_encoding.md).
+        parts = [part.partition("\n")[2] if part.startswith("IDL: ") else part for part in text.split(f"{_SEPARATOR}\n")]
+        return {name: fields for part in parts if part.strip() for name, fields in get_types_from_idl(part).items()}
+    except Exception as error:
+        # rosbags' parser raises what it stumbles over.
+        raise UnreadableDefinition(" ".join(str(error).split())[:200]) from error
 
 
 def published_definition(type_name: str, ros_distro: str = "", metadata_version: int | None = None) -> str | None:
