@@ -132,10 +132,8 @@ def mosaic(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         return pixels.copy()
     cells = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
     coarse = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
-    hidden = cv2.resize(touched, (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-    result = pixels.copy()
-    result[hidden] = coarse.reshape(result.shape)[hidden]
-    return result
+    hidden = cv2.resize(touched, (width, height), interpolation=cv2.INTER_NEAREST)
+    return cv2.copyTo(coarse, hidden, pixels.copy())
 
 
 def _cells(low: float, high: float, count: int) -> slice:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rosbags.interfaces import QosReliability
 
-from aisle_bags.recording import COMPRESSED_IMAGE, IMAGE
+from aisle_bags.masked_images import COMPRESSED_IMAGE, IMAGE
 from aisle_bags.stored_topics import StoredTopic, read_qos
 from aisle_contract import qos, topics
 from aisle_contract.topics import Topic

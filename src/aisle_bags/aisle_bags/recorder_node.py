@@ -13,9 +13,10 @@ from rclpy.subscription import Subscription
 from rosbag2_interfaces.srv import Snapshot
 
 from aisle_bags.bag_writer import absolute
+from aisle_bags.masked_images import Message
 from aisle_bags.message_definitions import UnknownMessageType
 from aisle_bags.recorded_topics import Selection, compatible_profile, discovered_topics, store_topics
-from aisle_bags.recording import Message, Recording, RecordingConfig
+from aisle_bags.recording import Recording, RecordingConfig
 from aisle_contract import qos
 from aisle_contract.base_node import CoreNode, message_class, run, to_rclpy
 from aisle_contract.config import parameter

@@ -6,40 +6,33 @@ of bounded size; what does not fit is dropped and counted, and so is what never 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-import struct
-import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import cv2
-import numpy as np
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from typing import NamedTuple
 
 from aisle_bags.bag_store import attach_store
 from aisle_bags.bag_writer import BagWriter
-from aisle_bags.image_privacy import CAMERA_TOPIC, PeopleInView, PrivacyConfig
+from aisle_bags.image_privacy import PeopleInView, PrivacyConfig
+from aisle_bags.masked_images import COMPRESSED_IMAGE, IMAGE, MaskedImages, Message
 from aisle_bags.mcap_file import COMPRESSIONS
+from aisle_bags.message_types import MessageTypes
 from aisle_bags.ring_bag import RingBag
 from aisle_bags.stored_topics import StoredTopic, stored_topic
 from aisle_contract.config import parameter
-from aisle_contract.conversions import from_message
-from aisle_contract.images import ImageError, bgr_image, to_array
 from aisle_contract.records import NANOSECONDS, AlertLevel, Diagnostic, DiagnosticLevel
 from aisle_contract.topics import Topic
 from aisle_store.store import Store
 
 IMAGES = ("none", "masked", "all")
 IMAGE_FORMS = ("compressed", "raw", "both")
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 #: Topics that tell where people are, and those whose messages save a ring.
 _ABOUT_PEOPLE = ("aisle_msgs/msg/TrackArray", "aisle_msgs/msg/PersonDetectionArray")
 _TRIGGERS = {"aisle_msgs/msg/Alert": "alert", "aisle_msgs/msg/Review": "review"}
@@ -50,9 +43,6 @@ _PERIOD_S = 0.1
 _CUT_PERIOD_S = 0.4
 #: What was cut is forced onto the disk, and the free space looked at, this often.
 _SYNC_PERIOD_S = 1.0
-_JPEG_QUALITY = 90
-#: CDR: four bytes that tell the byte order, then seconds and nanoseconds of a message's header.
-_STAMP = {0: struct.Struct(">iI"), 1: struct.Struct("<iI")}
 
 
 @dataclass(frozen=True)
@@ -95,17 +85,6 @@ class RecordingConfig(PrivacyConfig):
         return {part.strip() for part in self.ring_triggers.split(",") if part.strip()}
 
 
-class Message(NamedTuple):
-    """One message as it came: ``sender`` and ``number`` are the middleware's, empty and None where it does not tell."""
-
-    topic: str
-    data: bytes
-    log_time_ns: int
-    publish_time_ns: int
-    sender: bytes = b""
-    number: int | None = None
-
-
 class _Save(NamedTuple):
     name: str
     reason: str
@@ -123,12 +102,13 @@ class Recording:
         self._bag = self._new_bag()
         self._bag.custom_data["aisle.images"] = config.images
         attach_store(self._bag, store_folder)
-        self._types: dict[str, str] = {}
+        self._topics: dict[str, str] = {}
+        self._types = MessageTypes()
         self._people = PeopleInView(store.cameras, config)
-        self._typestore = get_typestore(Stores.EMPTY)
+        self._images = MaskedImages(self._people, self._types, config.mask_wait_s)
         self._last_numbers: dict[tuple[str, bytes], int] = {}
         self._dropped: Counter[str] = Counter()
-        self._bytes = self._masked = self._wholly_masked = 0
+        self._bytes = 0
         self._failure = ""
         self._started_ns = time.time_ns()
         self._save_at: tuple[float, str] | None = None
@@ -136,8 +116,7 @@ class Recording:
         self._names: set[str] = set()
         self._queue: list[StoredTopic | Message | _Save] = []
         self._queued_bytes = 0
-        self._waiting: deque[tuple[float, Message]] = deque()
-        self._lock, self._types_lock, self._stop = threading.Lock(), threading.Lock(), threading.Event()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._cut_at = self._sync_at = time.monotonic()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
@@ -148,10 +127,8 @@ class Recording:
         # Now and not in the other thread: parsing definitions takes long enough to hold up messages.
         stored = stored_topic(topic)
         if topic.type in _LOOKED_INTO:
-            found = get_types_from_msg(stored.schema.decode(), topic.type)
-            with self._types_lock:
-                self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
-        self._types[topic.name] = topic.type
+            self._types.learn(topic.name, topic.type, stored.schema.decode())
+        self._topics[topic.name] = topic.type
         with self._lock:
             self._queue.append(stored)
 
@@ -216,7 +193,7 @@ class Recording:
             ("images", self._config.images),
         ]
         if self._config.images == "masked":
-            values += [("images masked", str(self._masked)), ("images wholly masked", str(self._wholly_masked))]
+            values += [("images masked", str(self._images.masked)), ("images wholly masked", str(self._images.wholly_masked))]
         if self._config.ring_s:
             values += [("kept", f"{self._config.ring_s:g} s"), ("bags saved", str(len(self._saved)))]
         if self._failure:
@@ -238,7 +215,7 @@ class Recording:
     @property
     def topics(self) -> Mapping[str, str]:
         """Types of the declared topics by name."""
-        return self._types
+        return self._topics
 
     def summary(self) -> str:
         """One line for the log."""
@@ -270,13 +247,17 @@ class Recording:
 
     def _triggered(self, message: Message) -> tuple[float, str] | None:
         """When and why a message saves the ring. What latched topics said before the start does not."""
-        kind = _TRIGGERS.get(self._types[message.topic])
+        kind = _TRIGGERS.get(self._topics[message.topic])
         if kind not in self._config.triggers or message.publish_time_ns < self._started_ns:
             return None
         reason = kind
         if kind == "alert":
-            alert = self._record(message)
-            if alert is None or alert.level < AlertLevel.WARN:
+            try:
+                alert = self._types.record(message.topic, message.data)
+            except ValueError:
+                # A malformed message is recorded like any other.
+                return None
+            if alert.level < AlertLevel.WARN:
                 return None
             reason = f"alert {alert.code}"
         return time.monotonic() + self._config.ring_after_s, reason
@@ -290,11 +271,9 @@ class Recording:
             with self._lock:
                 work, self._queue = self._queue, []
             self._do(lambda work=work: self._write_all(work))
-            self._do(lambda stopping=stopping: self._release_images(all_of_them=stopping))
+            self._do(lambda stopping=stopping: self._write_images(stopping))
             with self._lock:
-                self._queued_bytes = sum(len(m.data) for m in self._queue if isinstance(m, Message)) + sum(
-                    len(message.data) for _, message in self._waiting
-                )
+                self._queued_bytes = sum(len(item.data) for item in self._queue if isinstance(item, Message)) + self._images.size_bytes
             self._do(self._secure)
 
     def _do(self, work: Callable[[], None]) -> None:
@@ -309,10 +288,11 @@ class Recording:
     def _fail(self, reason: str) -> None:
         with self._lock:
             self._failure = reason
-            lost = [item for item in self._queue if isinstance(item, Message)] + [message for _, message in self._waiting]
+            lost = [item.topic for item in self._queue if isinstance(item, Message)]
             self._queue.clear()
-            self._waiting.clear()
-        self._dropped.update(message.topic for message in lost)
+        self._dropped.update(lost)
+        self._images.give_up()
+        self._count_unmasked()
         self._bag.custom_data["aisle.stopped"] = reason
         try:
             self._close_bag()
@@ -332,16 +312,22 @@ class Recording:
             self._bag.add_stored_topic(item)
         elif isinstance(item, _Save):
             self._save(item)
+        elif self._config.images == "masked" and self._topics[item.topic] in (IMAGE, COMPRESSED_IMAGE):
+            self._images.add(item)
         else:
-            if self._config.images == "masked":
-                if self._types[item.topic] in (IMAGE, COMPRESSED_IMAGE):
-                    self._waiting.append((time.monotonic(), item))
-                    return
-                if self._types[item.topic] in _ABOUT_PEOPLE:
-                    record = self._record(item)
-                    if record is not None:
-                        self._people.observe(record)
+            if self._config.images == "masked" and self._topics[item.topic] in _ABOUT_PEOPLE:
+                with contextlib.suppress(ValueError):
+                    self._people.observe(self._types.record(item.topic, item.data))
             self._store(item)
+
+    def _write_images(self, closing: bool) -> None:
+        for message in self._images.ready(closing):
+            self._store(message)
+        self._count_unmasked()
+
+    def _count_unmasked(self) -> None:
+        self._dropped.update(self._images.dropped)
+        self._images.dropped.clear()
 
     def _store(self, message: Message) -> None:
         try:
@@ -378,62 +364,3 @@ class Recording:
     def _tell_drops(self) -> None:
         told = {f"aisle.dropped {topic}": str(count) for topic, count in sorted(self._dropped.items())}
         self._bag.custom_data.update({"aisle.dropped": str(self._dropped.total()), **told})
-
-    def _record(self, message: Message) -> Any:
-        """The record in a message of aisle_msgs; None for one that is malformed."""
-        try:
-            with self._types_lock:
-                decoded = self._typestore.deserialize_cdr(message.data, self._types[message.topic])
-            return from_message(decoded)
-        except Exception:
-            # rosbags raises what it stumbles over; a malformed message is recorded like any other.
-            return None
-
-    def _release_images(self, all_of_them: bool) -> None:
-        """Stores the images whose people are known, or that have waited long enough for it."""
-        now = time.monotonic()
-        while self._waiting:
-            came_at, message = self._waiting[0]
-            waited = all_of_them or now - came_at >= self._config.mask_wait_s
-            if not waited and not self._people.is_known(_stamp_ns(message.data)):
-                return
-            self._waiting.popleft()
-            self._store_masked(message)
-
-    def _store_masked(self, message: Message) -> None:
-        kind = self._types[message.topic]
-        try:
-            with self._types_lock:
-                image = self._typestore.deserialize_cdr(message.data, kind)
-            camera = CAMERA_TOPIC.search(message.topic)
-            stamp_ns = _stamp_ns(message.data)
-            pixels = bgr_image(image) if kind == COMPRESSED_IMAGE else to_array(image)
-            known = self._people.covers(stamp_ns)
-            hidden = self._people.mosaic(camera[1] if camera else None, stamp_ns, pixels)
-            masked = _compressed(image, hidden) if kind == COMPRESSED_IMAGE else _plain(image, hidden)
-            data = bytes(self._typestore.serialize_cdr(masked, kind))
-        except (ImageError, ValueError, cv2.error, KeyError, struct.error):
-            # What cannot be looked into cannot be masked.
-            self._dropped[message.topic] += 1
-            return
-        self._masked += 1
-        self._wholly_masked += not known
-        self._store(message._replace(data=data))
-
-
-def _stamp_ns(data: bytes) -> int:
-    second, nanosecond = _STAMP[data[1] & 1].unpack_from(data, 4)
-    return second * NANOSECONDS + nanosecond
-
-
-def _compressed(message: Any, pixels: np.ndarray) -> Any:
-    png = "png" in message.format
-    options = [] if png else [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    encoded = cv2.imencode(".png" if png else ".jpg", pixels, options)[1]
-    return replace(message, data=encoded.ravel())
-
-
-def _plain(message: Any, pixels: np.ndarray) -> Any:
-    rows = np.ascontiguousarray(pixels)
-    step = rows.itemsize * int(np.prod(rows.shape[1:]))
-    return replace(message, data=rows.view(np.uint8).ravel(), step=step, is_bigendian=int(sys.byteorder == "big"))

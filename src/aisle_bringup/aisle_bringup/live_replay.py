@@ -26,7 +26,10 @@ SETTLE_S = 2.0
 
 
 def replay_live(args: argparse.Namespace) -> int:
-    """0 once the bag was played (or a loop was ended); 1 if a process crashed or the run was interrupted. Raises CommandError for what cannot be used."""
+    """0 once the bag was played (or a loop was ended); 1 if a process crashed or the run was interrupted.
+
+    Raises CommandError for what cannot be used.
+    """
     with tempfile.TemporaryDirectory(prefix="aisle-replay-") as scratch:
         try:
             bag, options = _prepared(args, Path(scratch))
