@@ -126,8 +126,17 @@ class McapFile:
         self._hand_over()
 
     def sync(self) -> None:
-        """Waits until what was handed over lies on the disk: it survives a power failure."""
-        os.fdatasync(self._file.fileno())
+        """Waits until what was handed over lies on the disk: it survives a power failure. Another thread may call it meanwhile."""
+        try:
+            # One of its own: the file may be closed while the disk is waited for.
+            descriptor = os.dup(self._file.fileno())
+        except ValueError:
+            # It has been closed.
+            return
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> FileSummary:
         """Finishes the file; where that does not work any more, ends it after the last chunk that fits. Tells what is in it."""

@@ -11,6 +11,7 @@ import re
 import shutil
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ class Recording:
         self._queued_bytes = 0
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._cut_at = self._sync_at = time.monotonic()
+        self._sync: threading.Thread | None = None
+        self._sync_error: OSError | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
@@ -183,10 +186,11 @@ class Recording:
 
     def diagnostics(self) -> list[Diagnostic]:
         """How the recording goes."""
-        counts = self._bag.counts
+        # Copied at once: the other thread goes on counting.
+        counts = list(self._bag.counts.values())
         values = [
-            ("messages", str(sum(counts.values()))),
-            ("topics", str(sum(count > 0 for count in counts.values()))),
+            ("messages", str(sum(counts))),
+            ("topics", str(sum(count > 0 for count in counts))),
             ("megabytes", f"{self._bytes / 1e6:.1f}"),
             ("dropped", str(self._dropped.total())),
             *((f"dropped {topic}", str(count)) for topic, count in sorted(self._dropped.items())),
@@ -219,11 +223,11 @@ class Recording:
 
     def summary(self) -> str:
         """One line for the log."""
-        counts = self._bag.counts
+        counts = list(self._bag.counts.values())
         dropped = f", {self._dropped.total()} dropped" if self._dropped else ""
         saved = f", {len(self._saved)} bags saved" if self._config.ring_s else ""
-        recorded = sum(count > 0 for count in counts.values())
-        return f"{sum(counts.values())} messages of {recorded} topics, {self._bytes / 1e6:.1f} MB{dropped}{saved}"
+        recorded = sum(count > 0 for count in counts)
+        return f"{sum(counts)} messages of {recorded} topics, {self._bytes / 1e6:.1f} MB{dropped}{saved}"
 
     def _new_bag(self) -> BagWriter | RingBag:
         config, folder = self._config, Path(self._config.output)
@@ -277,13 +281,16 @@ class Recording:
             self._do(self._secure)
 
     def _do(self, work: Callable[[], None]) -> None:
-        """Runs one step; the first error of the system ends the recording with a closed file."""
+        """Runs one step; the first error of the system ends the recording with a closed file. So does a bug: silence would be worse."""
         if self._failure:
             return
         try:
             work()
         except OSError as error:
             self._fail(error.strerror or str(error))
+        except Exception as error:
+            traceback.print_exc()
+            self._fail(f"{type(error).__name__}: {error}")
 
     def _fail(self, reason: str) -> None:
         with self._lock:
@@ -347,12 +354,22 @@ class Recording:
         if now - self._cut_at >= _CUT_PERIOD_S:
             self._cut_at = now
             self._bag.cut()
-        if now - self._sync_at >= _SYNC_PERIOD_S:
+        if self._sync_error is not None:
+            raise self._sync_error
+        if now - self._sync_at >= _SYNC_PERIOD_S and (self._sync is None or not self._sync.is_alive()):
             self._sync_at = now
-            self._bag.sync()
+            # A slow disk must not keep chunks from being cut: a thread of its own waits for it.
+            self._sync = threading.Thread(target=self._wait_for_disk, name="recording_sync", daemon=True)
+            self._sync.start()
             free = shutil.disk_usage(self._bag.folder).free
             if free < self._config.free_megabytes * 1e6:
                 self._fail(f"only {free / 1e6:.0f} MB are free, {self._config.free_megabytes:g} MB are to stay")
+
+    def _wait_for_disk(self) -> None:
+        try:
+            self._bag.sync()
+        except OSError as error:
+            self._sync_error = error
 
     def _close_bag(self) -> None:
         self._tell_drops()
