@@ -16,10 +16,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from aisle_bags.bag_errors import BagError
-from aisle_bags.bag_metadata import STORED_METADATA
+from aisle_bags.bag_metadata import STORED_METADATA, BagMetadata
 from aisle_bags.bag_reader import BagReader
 from aisle_bags.bag_writer import BagWriter
-from aisle_bags.message_definitions import definition_hash
+from aisle_bags.message_definitions import UnknownMessageType, definition_hash, foreign_definition
 from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, merged_qos
 
@@ -120,7 +120,7 @@ def _topics_of(readers: Sequence[BagReader], notes: list[str]) -> list[StoredTop
     found: dict[str, tuple[BagReader, StoredTopic]] = {}
     for reader in readers:
         for topic in reader.stored_topics.values():
-            topic = with_definition(topic, reader, notes)
+            topic = with_definition(topic, reader.metadata, notes)
             if topic.name in found:
                 other, known = found[topic.name]
                 topic = _agreed(known, topic, other.path, reader.path)
@@ -201,13 +201,13 @@ def media_type(name: str) -> str:
     return _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
 
 
-def with_definition(topic: StoredTopic, reader: BagReader, notes: list[str]) -> StoredTopic:
+def with_definition(topic: StoredTopic, metadata: BagMetadata | None, notes: list[str]) -> StoredTopic:
     """The topic with the definition that its bag lacks, where one is known."""
     if topic.schema:
         return topic
     try:
-        text = reader.foreign_definition(topic.type)
-    except BagError:
+        text = foreign_definition(topic.type, *(metadata.ros_distro, metadata.version) if metadata else ())
+    except UnknownMessageType:
         text = ""
     known_hash = definition_hash(topic.type, "ros2msg", text) if text else ""
     if not text or topic.type_hash not in ("", known_hash):

@@ -24,9 +24,8 @@ from aisle_bags.cdr_records import Decoder, fast_decoder
 from aisle_bags.message_definitions import (
     UnknownMessageType,
     UnreadableDefinition,
-    message_definition,
+    foreign_definition,
     parsed_definition,
-    published_definition,
 )
 from aisle_bags.sqlite_file import ATTACHMENTS_FOLDER
 from aisle_bags.stored_messages import RawMessage, in_time_order
@@ -192,18 +191,6 @@ class BagReader:
         for source in self._sources:
             yield from source.metadata_records()
 
-    def foreign_definition(self, type_name: str) -> str:
-        """The full definition (ros2msg) of a type that the bag does not define: of its ROS distribution, or of what is installed.
-
-        Raises BagError where neither has it.
-        """
-        distro, version = (self.metadata.ros_distro, self.metadata.version) if self.metadata else ("", None)
-        text = published_definition(type_name, distro, version)
-        try:
-            return text if text is not None else message_definition(type_name)
-        except UnknownMessageType as error:
-            raise BagError(f"{self._path}: has no definition of message type '{type_name}', and none is installed: {error}") from error
-
     def _record(self, message: RawMessage) -> Record:
         decoded = self.decode(message)
         try:
@@ -240,7 +227,7 @@ class BagReader:
         stored = self._stored.get(topic)
         encoding, text = (stored.schema_encoding, stored.schema.decode("utf-8", "replace")) if stored and stored.schema else ("", "")
         if not text:
-            encoding, text = "ros2msg", self.foreign_definition(type_name)
+            encoding, text = "ros2msg", self._foreign_definition(type_name)
         try:
             found = parsed_definition(type_name, encoding, text)
             self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
@@ -251,3 +238,10 @@ class BagReader:
                 f"{self._path}: definition of message type '{type_name}' cannot be read: it defines {', '.join(found) or 'nothing'}"
             )
         self._learned.add(type_name)
+
+    def _foreign_definition(self, type_name: str) -> str:
+        distro, version = (self.metadata.ros_distro, self.metadata.version) if self.metadata else ("", None)
+        try:
+            return foreign_definition(type_name, distro, version)
+        except UnknownMessageType as error:
+            raise BagError(f"{self._path}: has no definition of message type '{type_name}', and none is installed: {error}") from error

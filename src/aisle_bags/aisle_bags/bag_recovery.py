@@ -12,6 +12,7 @@ from pathlib import Path
 from mcap.records import Attachment, Channel, Message, Metadata, Schema
 
 from aisle_bags import sqlite_source
+from aisle_bags.bag_copies import with_definition
 from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_files import storage_files
 from aisle_bags.bag_metadata import METADATA_FILE, STORED_METADATA, BagMetadata, read_metadata
@@ -152,7 +153,8 @@ class _Salvage:
         """The name under which the new bag has the topic; None where it has another one of that name."""
         known = self._writer.topics.get(topic.name)
         if known is None:
-            self._writer.add_stored_topic(topic)
+            # What is missing was never there: no damage, so nobody is told.
+            self._writer.add_stored_topic(with_definition(topic, self._metadata, []))
         elif known.type != topic.type:
             notes.append(f"topic '{topic.name}' has two types, the messages of type {topic.type} are left out")
             return None

@@ -102,16 +102,17 @@ def parsed_definition(type_name: str, encoding: str, text: str) -> dict[str, Any
         raise UnreadableDefinition(" ".join(str(error).split())[:200]) from error
 
 
-def published_definition(type_name: str, ros_distro: str = "", metadata_version: int | None = None) -> str | None:
-    """The full definition of a type of ROS 2's own packages as it was in the ROS that a bag is from; None for others.
+def foreign_definition(type_name: str, ros_distro: str = "", metadata_version: int | None = None) -> str:
+    """The full definition (ros2msg) of a type for a bag that has none: of the ROS that the bag is from, or of what is installed.
 
-    ``metadata_version`` of the bag, which tells about when it was made, helps out where the distribution is not known.
+    ``metadata_version`` of the bag, which tells about when it was made, helps out where the distribution is not known. Raises
+    UnknownMessageType.
     """
     stores = {store.name.removeprefix("ROS2_").lower(): store for store in Stores if store.name.startswith("ROS2_")}
     store = get_typestore(stores.get(ros_distro.lower()) or _store_by_age(metadata_version))
-    if type_name not in store.fielddefs:
-        return None
-    return store.generate_msgdef(type_name, ros_version=2)[0]
+    if type_name in store.fielddefs:
+        return store.generate_msgdef(type_name, ros_version=2)[0]
+    return message_definition(type_name)
 
 
 def _store_by_age(metadata_version: int | None) -> Stores:
