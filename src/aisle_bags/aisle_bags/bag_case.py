@@ -52,6 +52,11 @@ class KnownWrong(_Model):
     found: int = Field(ge=0)
     reason: str = Field(min_length=1)
 
+    @property
+    def line(self) -> str:
+        """Which line, for people."""
+        return f"{self.shopper or 'anonymous shopper'}: {self.product}"
+
 
 class CaseDocument(_Model):
     """What ``case.yaml`` holds."""

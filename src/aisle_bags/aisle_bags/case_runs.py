@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from aisle_bags.bag_case import BagCase, load_case
+from aisle_bags.bag_case import BagCase, KnownWrong, load_case
 from aisle_bags.bag_reader import BagReader
 from aisle_bags.bag_store import store_of
 from aisle_bags.core_settings import CoreSettings
@@ -35,7 +35,7 @@ class CaseResult:
     receipts: tuple[Receipt, ...]
     differences: tuple[Difference, ...]
     wrong: tuple[WrongLine, ...]
-    right_now: tuple[str, ...]
+    right_now: tuple[KnownWrong, ...]
     warnings: tuple[str, ...]
     recorded_s: float
     elapsed_s: float
@@ -62,8 +62,8 @@ class CaseResult:
         """What is not as expected, one thing a line; empty if nothing."""
         lines = [f"{difference.what}: {difference.why}" for difference in self.differences]
         for line in self.wrong:
-            lines.append(f"{line.shopper or 'anonymous shopper'}: {line.product}: {line.expected} by the truth, {line.found} charged")
-        lines += [f"{what} was known to be wrong and is not any more" for what in self.right_now]
+            lines.append(wrong_text(line))
+        lines += [f"{known.line}: was known to be wrong and is not any more" for known in self.right_now]
         return "\n".join(lines)
 
 
@@ -131,12 +131,20 @@ def _as_in_file(receipt: Receipt) -> Receipt:
     return parse_receipt(receipt_json(receipt), receipt.session)
 
 
-def _against_truth(case: BagCase, receipts: Sequence[Receipt]) -> tuple[tuple[WrongLine, ...], tuple[str, ...]]:
+def _against_truth(case: BagCase, receipts: Sequence[Receipt]) -> tuple[tuple[WrongLine, ...], tuple[KnownWrong, ...]]:
     truth = case.document.truth
     if truth is None:
         return (), ()
     score = score_session(case.name, 0, truth, receipts)
-    known = {(line.shopper, line.product, line.expected, line.found) for line in case.document.known_wrong}
-    found = {(line.shopper, line.product, line.expected, line.found): line for line in score.wrong_lines}
+    known, found = ({_key(line): line for line in lines} for lines in (case.document.known_wrong, score.wrong_lines))
     wrong = tuple(line for key, line in found.items() if key not in known)
-    return wrong, tuple(f"{shopper or 'anonymous shopper'}: {product}" for shopper, product, *_ in sorted(known - found.keys()))
+    return wrong, tuple(line for key, line in known.items() if key not in found)
+
+
+def _key(line: WrongLine | KnownWrong) -> tuple[str, str, int, int]:
+    return line.shopper, line.product, line.expected, line.found
+
+
+def wrong_text(line: WrongLine) -> str:
+    """One line for people."""
+    return f"{line.shopper or 'anonymous shopper'}: {line.product}: {line.expected} by the truth, {line.found} charged"

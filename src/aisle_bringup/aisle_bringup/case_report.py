@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aisle_bags.case_runs import CaseResult
+from aisle_bags.case_runs import CaseResult, wrong_text
 from aisle_bags.receipt_differences import Difference
 from aisle_contract.records import Evidence, ReceiptLine
 
@@ -18,11 +18,11 @@ from aisle_contract.records import Evidence, ReceiptLine
 def print_results(console: Console, results: Sequence[CaseResult]) -> None:
     """One row for each bag."""
     table = Table(title="bags", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("bag", no_wrap=True)
+    table.add_column("bag", no_wrap=True, min_width=max(len(result.case.name) for result in results))
     table.add_column("shows", no_wrap=True, overflow="ellipsis")
     for heading in ("receipts", "known wrong", "speed"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    table.add_column("result", no_wrap=True)
+    table.add_column("result", no_wrap=True, min_width=max(len(verdict(result)) for result in results))
     for result in results:
         speed = result.recorded_s / max(result.elapsed_s, 1e-3)
         table.add_row(
@@ -57,14 +57,10 @@ def print_details(console: Console, result: CaseResult) -> None:
         if difference.expected is not None or difference.found is not None:
             console.print(_sides(difference))
     for line in result.wrong:
-        who = line.shopper or "anonymous shopper"
-        console.print(
-            f"  [red]not true[/]: {who}: {line.product}: {line.expected} by the truth, {line.found} charged",
-            highlight=False,
-            soft_wrap=True,
-        )
-    for what in result.right_now:
-        console.print(f"  [yellow]right now[/]: {what} was known to be wrong and is not any more", highlight=False, soft_wrap=True)
+        console.print(f"  [red]not true[/]: {escape(wrong_text(line))}", highlight=False, soft_wrap=True)
+    for known in result.right_now:
+        what = f"{known.line}: was known to be wrong and is not any more"
+        console.print(f"  [yellow]right now[/]: {escape(what)}", highlight=False, soft_wrap=True)
     console.print(f"  to renew what is expected: ./aisle bag accept {case.folder}", highlight=False, soft_wrap=True)
 
 

@@ -69,9 +69,7 @@ def _asked(question: str) -> bool:
 def _renew(result: CaseResult, reason: str | None) -> None:
     case = result.case
     write_expected(case.folder, result.receipts)
-    kept = tuple(
-        line for line in case.document.known_wrong if f"{line.shopper or 'anonymous shopper'}: {line.product}" not in result.right_now
-    )
+    kept = tuple(line for line in case.document.known_wrong if line not in result.right_now)
     new = tuple(
         KnownWrong(shopper=line.shopper, product=line.product, expected=line.expected, found=line.found, reason=reason)
         for line in result.wrong
