@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aisle_bags.bag_case import BagCaseError, KnownWrong, load_case, same_bytes, write_document, write_expected
+from aisle_bags.bag_case import BagCaseError, KnownWrong, find_cases, load_case, same_bytes, write_document, write_expected
 from aisle_bags.bag_reader import BagError
 from aisle_bags.case_runs import CaseResult, run_case
 from aisle_bags.core_settings import SettingsError, load_settings
@@ -21,7 +21,7 @@ EXAMPLE = "./aisle bag accept bags/slow-pick"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="folders with a case.yaml (docs/bags.md)")
+    parser.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="folders with a case.yaml, or folders of such (docs/bags.md)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--known-wrong", metavar="REASON", help="why receipts that are not true are accepted all the same")
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     refused = 0
     try:
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
-        for folder in args.bags:
+        for folder in (case for path in args.bags for case in find_cases(path)):
             refused += not _accepted(args, run_case(load_case(folder), settings))
     except (BagCaseError, BagError, ReceiptFileError, SettingsError) as error:
         raise CommandError(str(error)) from None
