@@ -19,6 +19,7 @@ from aisle_bags.bag_reader import BagReader
 from aisle_bags.bag_store import unpack_store
 from aisle_bags.core_settings import load_settings
 from aisle_bags.replay import plan_replay, replay
+from aisle_bringup.command import main
 from aisle_bringup.commands.up import node_environment, process_specs
 from aisle_bringup.graph import GraphOptions, NodeSpec, build_graph
 from aisle_bringup.processes import Processes
@@ -90,6 +91,25 @@ def observer(ros_domain: None) -> Iterator[Observer]:
 def as_text(receipts: list[Receipt]) -> str:
     """All fields of the receipts and their evidence; repr keeps every bit of a float."""
     return json.dumps([dataclasses.asdict(receipt) for receipt in receipts], indent=1, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--loop"], "--rate, --start, --pause, --loop and --remap belong to a replay into the running graph: add --live"),
+        (["--live", "--remap", "/tracks"], "found '/tracks', expected two names such as /tracks:=/old/tracks"),
+        (["--live", "--start", "-1"], "found '-1', expected seconds from 0 on"),
+        (["--live", "--start", "999"], "--start is 999 s, expected 0 .. "),
+    ],
+)
+def test_what_does_not_fit_is_told(ros_domain: None, capfd: pytest.CaptureFixture[str], arguments: list[str], complaint: str) -> None:
+    try:
+        code = main(["replay", str(BAG), *arguments])
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    said = capfd.readouterr()
+    assert complaint in said.out + said.err
 
 
 def test_seeking_back_and_looping_give_the_offline_receipts(observer: Observer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import deque
@@ -119,6 +120,9 @@ class RingBag:
             self._writer.close()
         finally:
             shutil.rmtree(self._folder / RING, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                # Not empty where bags were saved.
+                self._folder.rmdir()
 
     def _drop_old(self) -> None:
         while len(self._writer.files) > 1:

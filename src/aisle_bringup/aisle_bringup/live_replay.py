@@ -16,6 +16,7 @@ from aisle_bringup.commands.up import POLL_S, LinePrinter, node_environment, pro
 from aisle_bringup.graph import GraphError, GraphOptions, NodeSpec, build_graph
 from aisle_bringup.processes import Processes, ProcessSpec
 from aisle_bringup.progress import progress
+from aisle_contract.records import NANOSECONDS
 from aisle_contract.stop_request import StopRequest
 from aisle_perception.detector import CameraDetectors, DetectorError
 from aisle_store.store_files import StoreError, load_store
@@ -54,6 +55,9 @@ def _prepared(args: argparse.Namespace, scratch: Path) -> tuple[Path, GraphOptio
     """The bag to play and the graph to play it into; what the graph needs and lies in no folder is written to ``scratch``."""
     with BagReader(args.bag) as reader:
         namespace = args.namespace or reader.namespace()
+        lasting_s = ((reader.end_ns or 0) - (reader.start_ns or 0)) / NANOSECONDS
+        if args.start > lasting_s:
+            raise CommandError(f"--start is {args.start:g} s, expected 0 .. {lasting_s:.1f}: the bag lasts no longer")
         store = args.store
         if store is None:
             store = scratch / "store"
