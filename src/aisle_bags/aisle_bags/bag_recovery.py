@@ -111,8 +111,9 @@ class _Salvage:
                 else:
                     self._writer.write(name, record.data, record.log_time, record.publish_time, record.sequence)
             elif isinstance(record, Schema):
-                schemas[record.id] = record
-            elif isinstance(record, Channel):
+                # The first that is found: it comes from the file's end, if that is whole.
+                schemas.setdefault(record.id, record)
+            elif isinstance(record, Channel) and record.id not in names:
                 names[record.id] = self._declared(file, record, schemas.get(record.schema_id), salvage.notes)
             elif isinstance(record, Attachment):
                 self.attach(record.name, record.media_type, record.data)

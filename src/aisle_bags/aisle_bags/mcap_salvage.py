@@ -30,6 +30,8 @@ _COMPRESSIONS = (b"\x04\x00\x00\x00zstd", b"\x03\x00\x00\x00lz4")
 _OPCODES = frozenset(range(Opcode.HEADER, Opcode.DATA_END + 1))
 _IN_CHUNKS = {Opcode.SCHEMA: Schema, Opcode.CHANNEL: Channel}
 _OUTSIDE = {**_IN_CHUNKS, Opcode.ATTACHMENT: Attachment, Opcode.METADATA: Metadata}
+#: Names of compressions are shorter; a length beyond is damage.
+_LONGEST_NAME = 16
 #: No message is longer: a length beyond is damage.
 _LONGEST_BYTES = 4 << 30
 #: The file is taken out of memory again after so many bytes.
@@ -113,20 +115,26 @@ class McapSalvage:
         except Exception as error:
             # The library raises whatever its parsers and decompressors stumble over.
             self._note_damage(opcode, position, error)
-            yield from self._cut_off_by_zeros(content, opcode, position, data)
+            if opcode == Opcode.CHUNK:
+                yield from self._of_damaged_chunk(content, position, data)
             return False
         yield from records
         return True
 
     def _note_damage(self, opcode: int, position: int, error: Exception) -> None:
         what = "chunk" if opcode == Opcode.CHUNK else "record"
-        self.notes.append(f"{what} at byte {position} is damaged and left out ({error or type(error).__name__})")
+        self.notes.append(f"{what} at byte {position} is damaged and left out ({str(error) or type(error).__name__})")
 
-    def _cut_off_by_zeros(self, content: mmap.mmap, opcode: int, position: int, data: bytes) -> Iterator[Salvaged]:
-        """After a power failure a file may have its length, but zero bytes where its end was not written."""
+    def _of_damaged_chunk(self, content: mmap.mmap, position: int, data: bytes) -> Iterator[Salvaged]:
+        """What the topics are, which often stands in the first chunk only, can be used; messages only where the rest is known to lack.
+
+        After a power failure a file may have its length, but zero bytes where its end was not written.
+        """
         behind = position + RECORD_HEADER.size + len(data)
-        if opcode == Opcode.CHUNK and data.endswith(bytes(8)) and not content[behind : behind + 4096].strip(b"\x00"):
-            yield from self._part_of_chunk(data.rstrip(b"\x00"))
+        is_cut_off = data.endswith(bytes(8)) and not content[behind : behind + 4096].strip(b"\x00")
+        for record in self._part_of_chunk(data.rstrip(b"\x00") if is_cut_off else data):
+            if is_cut_off or not isinstance(record, Message):
+                yield record
 
     def _broken(self, content: mmap.mmap, opcode: int, position: int, length: int) -> Iterator[Salvaged]:
         """A record that does not fit in the file: its last one, unless its length is damage."""
@@ -149,10 +157,14 @@ class McapSalvage:
         start_ns, end_ns, _, _ = CHUNK_HEADER.unpack_from(data)
         (name_length,) = struct.unpack_from("<I", data, CHUNK_HEADER.size)
         compression = data[head : head + name_length].decode("ascii", "replace")
-        for record in _whole_records(_decompressed_part(compression, data[head + name_length + 8 :])):
-            if isinstance(record, Message) and not start_ns <= record.log_time <= end_ns:
-                return
-            yield record
+        try:
+            for record in _whole_records(_decompressed_part(compression, data[head + name_length + 8 :])):
+                if isinstance(record, Message) and not start_ns <= record.log_time <= end_ns:
+                    return
+                yield record
+        except Exception:
+            # The library raises what its parsers stumble over: here is where the readable part ends.
+            return
 
     def _next_chunk(self, content: mmap.mmap, start: int) -> int | None:
         """Where the next compressed chunk that looks right begins; None if there is none."""
@@ -172,7 +184,7 @@ class McapSalvage:
 def _chunk_compression(stream: IO[bytes], position: int) -> str:
     stream.seek(position + RECORD_HEADER.size + CHUNK_HEADER.size)
     (length,) = struct.unpack("<I", stream.read(4))
-    return stream.read(length).decode("ascii", "replace") or "none"
+    return stream.read(min(length, _LONGEST_NAME)).decode("ascii", "replace") or "none"
 
 
 def _declared_in_summary(path: Path) -> list[Schema | Channel]:

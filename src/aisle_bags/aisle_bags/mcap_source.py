@@ -217,7 +217,7 @@ def _contents(path: Path, stream: IO[bytes]) -> _Contents:
     except Exception as error:
         # The library raises whatever its parsers stumble over.
         raise BagError(
-            f"{path}: its end is missing or damaged ({error or type(error).__name__}), expected a closed file; "
+            f"{path}: its end is missing or damaged ({str(error) or type(error).__name__}), expected a closed file; "
             "'./aisle bag recover' saves what is readable"
         ) from error
     if summary is not None and _is_complete(summary):

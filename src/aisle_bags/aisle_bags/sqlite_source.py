@@ -173,6 +173,8 @@ def opened(path: Path, stack: ExitStack) -> sqlite3.Connection:
         path, options = _copied_with_journal(path, folder), "mode=rw"
     database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{options}", uri=True)
     stack.callback(database.close)
+    # Damaged text is still worth a look.
+    database.text_factory = lambda text: text.decode("utf-8", "replace")
     if "mode=rw" in options:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return database

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from aisle_bags.bag_reader import BagError, BagReader
-from aisle_bags.bag_writer import BagWriter, absolute
-from aisle_bags.replay import plan_replay, replay_records
+from aisle_bags.bag_store import store_of
+from aisle_bags.bag_writer import BagWriter, absolute, available_ns
+from aisle_bags.core_settings import CoreSettings
+from aisle_bags.replay import plan_replay, replay, replay_records
 from aisle_contract import topics
 from aisle_contract.records import (
     Cart,
@@ -26,6 +28,7 @@ from aisle_contract.records import (
 
 pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
 
+SUITE = Path(__file__).resolve().parents[3] / "bags"
 STEP = 100_000_000
 START = 1_700_000_000_000_000_000
 
@@ -172,3 +175,30 @@ def test_a_stage_is_taken_as_recorded_and_later_ones_are_ignored(recorded_graph:
 def test_a_stage_that_was_not_recorded_is_refused(bag: Path, start: str, missing: str) -> None:
     with BagReader(bag) as reader, pytest.raises(BagError, match=f"holds no {missing}, which a replay from {start} takes as recorded"):
         plan_replay(reader, "/", start)
+
+
+def test_every_stage_as_recorded_gives_the_receipts_of_all_computed(tmp_path: Path) -> None:
+    """What the cores gave is recorded beside what they were given, and taken from there."""
+    with BagReader(SUITE / "several-at-once") as reader:
+        inputs, store = list(reader.records()), store_of(reader)
+        computed = replay(reader, plan_replay(reader, "/", "detections"), store, CoreSettings())
+    with BagWriter(tmp_path / "graph") as writer:
+        for record in sorted([*inputs, *computed.records], key=available_ns):
+            writer.write_record(record)
+    assert computed.receipts
+    for start in ("weights", "events"):
+        with BagReader(tmp_path / "graph") as reader:
+            again = replay(reader, plan_replay(reader, "/", start), store, CoreSettings())
+        assert repr(again.receipts) == repr(computed.receipts), start
+        assert not again.tracks
+        assert bool(again.of(ShelfEvents)) == (start == "weights")
+
+
+def test_progress_follows_the_stamps_and_ends_with_the_last_one(tmp_path: Path) -> None:
+    told: list[int] = []
+    with BagReader(SUITE / "several-at-once") as reader:
+        plan = plan_replay(reader, "/", "detections")
+        result = replay(reader, plan, store_of(reader), CoreSettings(), publish=lambda record: None, taken=told.append)
+    assert result.records == []
+    assert told == sorted(told)
+    assert (told[-1] - told[0]) / 1e9 == pytest.approx(plan.span_ns / 1e9, abs=1.0)
