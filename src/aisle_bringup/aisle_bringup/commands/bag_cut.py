@@ -17,6 +17,7 @@ from aisle_bags.core_settings import load_settings
 from aisle_bringup.bag_commands import add_format, add_output, refuse_existing, report, told, whole_progress
 from aisle_bringup.command import CommandError, repository_root
 from aisle_contract.records import NANOSECONDS
+from aisle_store.store_files import load_store
 
 SUMMARY = "Cut a part out of a bag, by time or by visit; what was latched before and the store come along"
 EXAMPLE = "./aisle bag cut bags/cps-test-4-nominal-0 --session shopper_1 --margin 2 --out one-visit"
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", type=float, default=5.0, metavar="S", help="with --session: so much before and after (default: 5)")
     parser.add_argument("--topics", nargs="+", metavar="PATTERN", help="only topics that match, for example '/shelves/*' (default: all)")
     parser.add_argument("--namespace", metavar="NAME", help="with --session: of the store's topics, where the bag holds several stores")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="with --session: folder of the store (default: the one in the bag)")
     add_output(parser)
     add_format(parser)
 
@@ -90,7 +92,7 @@ def _iso_ns(option: str, text: str) -> int:
 
 def _session_span(reader: BagReader, args: argparse.Namespace) -> tuple[int, int]:
     namespace = args.namespace or reader.namespace()
-    visit = _visit(reader, namespace, args.session)
+    visit = _visit(reader, namespace, args.session, args.store)
     margin_ns = round(args.margin * NANOSECONDS)
     start_ns, end_ns = logged_span(reader, namespace, visit.entered_ns - margin_ns, (visit.left_ns or visit.entered_ns) + margin_ns)
     if visit.left_ns is None:
@@ -99,7 +101,7 @@ def _session_span(reader: BagReader, args: argparse.Namespace) -> tuple[int, int
     return max(start_ns, reader.start_ns), min(end_ns, reader.end_ns)
 
 
-def _visit(reader: BagReader, namespace: str, wanted: str) -> Visit:
+def _visit(reader: BagReader, namespace: str, wanted: str, folder: Path | None) -> Visit:
     visits = recorded_visits(reader, namespace)
     if not visits:
         span_ns = reader.end_ns - reader.start_ns
@@ -113,7 +115,8 @@ def _visit(reader: BagReader, namespace: str, wanted: str) -> Visit:
                     last_ns = time_ns
 
             settings = load_settings(repository_root() / "config" / "graph.yaml")
-            visits = computed_visits(reader, namespace, store_of(reader), settings, taken)
+            store = load_store(folder) if folder else store_of(reader)
+            visits = computed_visits(reader, namespace, store, settings, taken)
     return find_visit(visits, wanted, str(reader.path))
 
 
