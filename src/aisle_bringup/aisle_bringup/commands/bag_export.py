@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tables", nargs="+", choices=tuple(TABLES), metavar="TABLE", help=f"of {', '.join(TABLES)} (default: all that the bag has)"
     )
-    parser.add_argument(
-        "--format", choices=FORMATS, default="csv", help="default: csv; parquet needs ./aisle --with parquet"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="default: csv; parquet needs ./aisle --with parquet")
     parser.add_argument("--namespace", metavar="NAME", help="of the store's topics, where the bag holds several stores")
 
 
