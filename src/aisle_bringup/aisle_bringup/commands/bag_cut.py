@@ -82,7 +82,7 @@ def _iso_ns(option: str, text: str) -> int:
         # Python 3.10 does not know the Z.
         moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     except ValueError:
-        expected = "seconds, nanoseconds since the epoch, or ISO 8601 as 2020-01-31T22:24:05.5"
+        expected = "seconds, nanoseconds since the epoch, or ISO 8601 as 2020-01-31T22:24:05.500"
         raise CommandError(f"{option} is '{text}', expected {expected}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
