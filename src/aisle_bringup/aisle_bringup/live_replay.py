@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from aisle_bags.bag_reader import BagError, BagReader
@@ -14,6 +16,7 @@ from aisle_bags.replay import plan_replay, replay_records
 from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.commands.up import POLL_S, LinePrinter, node_environment, process_specs
 from aisle_bringup.graph import GraphError, GraphOptions, NodeSpec, build_graph
+from aisle_bringup.player_keys import HELP, PlayerKeys
 from aisle_bringup.processes import Processes, ProcessSpec
 from aisle_bringup.progress import progress
 from aisle_contract.records import NANOSECONDS
@@ -48,7 +51,12 @@ def replay_live(args: argparse.Namespace) -> int:
             remappings=tuple(args.remap),
             namespace=options.namespace,
         )
-        return _run(process_specs([*nodes, player], options.composition, options.log_level), endless=args.loop)
+        specs = process_specs([*nodes, player], options.composition, options.log_level)
+        with ExitStack() as stack:
+            keys = stack.enter_context(PlayerKeys(f"{options.namespace}/{PLAYER}", args.rate, sys.stdin)) if sys.stdin.isatty() else None
+            if keys is not None:
+                print(HELP)
+            return _run(specs, endless=args.loop, keys=keys)
 
 
 def _prepared(args: argparse.Namespace, scratch: Path) -> tuple[Path, GraphOptions]:
@@ -90,12 +98,14 @@ def _detected(reader: BagReader, namespace: str, detector: str, store: Path, out
     return out
 
 
-def _run(specs: list[ProcessSpec], endless: bool) -> int:
+def _run(specs: list[ProcessSpec], endless: bool, keys: PlayerKeys | None) -> int:
     """``endless``: only a signal ends it, which is no error then."""
     stop = StopRequest()
     with Processes(specs, LinePrinter(), node_environment()) as processes:
         while PLAYER in processes.running and not stop.asked and not processes.crashed:
             processes.poll(POLL_S)
+            if keys is not None:
+                keys.poll()
         settled_at = time.monotonic() + SETTLE_S
         while time.monotonic() < settled_at and not stop.asked and not processes.crashed:
             processes.poll(POLL_S)
