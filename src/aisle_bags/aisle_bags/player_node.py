@@ -81,6 +81,7 @@ class PlayerNode(CoreNode):
             [[self.create_client(Trigger, f"{namespace.rstrip('/')}/{name}/{service}") for name in stage] for stage in stages]
             for service, stages in (("flush", FLUSHED), ("reset", RESET))
         )
+        self._started, self._begins_paused = False, config.paused
         self._sent = self._refused = self._rounds = 0
         self._stages: list[Sequence[Any]] = []
         self._after_stages: Callable[[], None] = self._end
@@ -128,10 +129,10 @@ class PlayerNode(CoreNode):
             return
         if missing:
             self.get_logger().warning(f"nobody listens to {', '.join(missing)}; playing all the same")
-        how = "paused" if self._config.paused else f"at {self._playback.rate:g} times its speed"
+        how = "paused" if self._begins_paused else f"at {self._playback.rate:g} times its speed"
         self.get_logger().info(f"playing {self._config.bag} {how}")
-        if not self._config.paused:
-            self._playback.resume(time.monotonic())
+        self._started = True
+        self._set_paused(self._begins_paused)
         self._begin_step(self._play)
 
     def _play(self) -> None:
@@ -205,9 +206,10 @@ class PlayerNode(CoreNode):
         def go() -> None:
             self._read(lambda: self._playback.seek(time.monotonic(), to_ns, until_ns))
             self._tell_time()
-            self._begin_step(self._play)
+            if self._started:
+                self._begin_step(self._play)
 
-        if back:
+        if back and self._started:
             self._ask(self._resets, go)
         else:
             go()
@@ -234,20 +236,30 @@ class PlayerNode(CoreNode):
             if kind is not None:
                 self.create_service(kind, f"~/{name}", handler)
 
+    @property
+    def _paused(self) -> bool:
+        return self._playback.paused if self._started else self._begins_paused
+
+    def _set_paused(self, paused: bool) -> None:
+        """Before it has started, time does not run, but what is asked for is remembered."""
+        self._begins_paused = paused
+        if self._started:
+            (self._playback.pause if paused else self._playback.resume)(time.monotonic())
+
     def _on_pause(self, request: Any, response: Any) -> Any:
-        self._playback.pause(time.monotonic())
+        self._set_paused(True)
         return response
 
     def _on_resume(self, request: Any, response: Any) -> Any:
-        self._playback.resume(time.monotonic())
+        self._set_paused(False)
         return response
 
     def _on_toggle_paused(self, request: Any, response: Any) -> Any:
-        (self._playback.resume if self._playback.paused else self._playback.pause)(time.monotonic())
+        self._set_paused(not self._paused)
         return response
 
     def _on_is_paused(self, request: Any, response: Any) -> Any:
-        response.paused = self._playback.paused
+        response.paused = self._paused
         return response
 
     def _on_get_rate(self, request: Any, response: Any) -> Any:
@@ -294,12 +306,12 @@ class PlayerNode(CoreNode):
     def _on_play(self, request: Any, response: Any) -> Any:
         """Only while paused: rosbag2's player refuses a second playback, too."""
         begin_ns = (self._reader.start_ns or 0) + time_ns(request.start_offset)
-        response.success = self._playback.paused and self._playback.holds(begin_ns)
+        response.success = self._paused and self._playback.holds(begin_ns)
         if response.success:
             lasting_ns, until_ns = time_ns(request.playback_duration), time_ns(request.playback_until_timestamp)
             ends = [end for end, given in ((begin_ns + lasting_ns, lasting_ns > 0), (until_ns, until_ns > 0)) if given]
             self._jump(begin_ns, min(ends, default=None))
-            self._playback.resume(time.monotonic())
+            self._set_paused(False)
         return response
 
     def _on_stop(self, request: Any, response: Any) -> Any:

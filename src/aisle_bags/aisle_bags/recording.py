@@ -216,11 +216,6 @@ class Recording:
         """Messages that are not in the bag, by topic."""
         return dict(self._dropped)
 
-    @property
-    def topics(self) -> Mapping[str, str]:
-        """Types of the declared topics by name."""
-        return self._topics
-
     def summary(self) -> str:
         """One line for the log."""
         counts = list(self._bag.counts.values())
