@@ -82,8 +82,8 @@ class BagReader:
             raise
         self.start_ns = min((source.start_ns for source in self._sources if source.start_ns is not None), default=None)
         self.end_ns = max((source.end_ns for source in self._sources if source.end_ns is not None), default=None)
-        #: Messages may be compressed one by one: rosbag2 says so only in metadata.yaml.
-        self._message_compression = self.metadata is None or self.metadata.compression_mode == "message"
+        # Whether messages may be compressed one by one stands in metadata.yaml only.
+        self._message_compression = metadata is None or metadata.compression_mode == "message"
 
     def __enter__(self) -> BagReader:
         return self

@@ -40,6 +40,7 @@ def recover_bag(path: Path, out: Path, read: Callable[[int], None] = lambda size
     """Writes what is readable of a bag (folder or one file) to a new one, file by file, with metadata.yaml made anew.
 
     ``read`` is called with numbers of bytes of the source, for progress. Raises BagError where nothing can be saved, FileExistsError.
+    A recording that was killed at its very beginning gives a bag without messages.
     """
     notes: list[str] = []
     metadata = _old_metadata(path, notes)
@@ -56,8 +57,8 @@ def recover_bag(path: Path, out: Path, read: Callable[[int], None] = lambda size
             if number:
                 writer.split()
             notes += [f"{files[number].name}: {note}" for note in salvage.file(file, storage)]
-        if not writer.counts.total():
-            raise BagError(f"{path}: no whole message could be read ({'; '.join(notes) or 'it holds none'})")
+        if not writer.topics and not salvage.attached:
+            raise BagError(f"{path}: nothing in it could be read ({'; '.join(notes) or 'it is empty'})")
         if notes:
             writer.custom_data[RECOVERED] = "; ".join(notes)
     return Recovery(writer.counts.total(), tuple(notes))
@@ -85,7 +86,8 @@ class _Salvage:
         self._writer = writer
         self._read = read
         self._metadata = metadata
-        self._attached: set[str] = set()
+        #: Names of the files that travel in the bag.
+        self.attached: set[str] = set()
         self._noted: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
 
     def file(self, file: Path, storage: str) -> list[str]:
@@ -137,8 +139,8 @@ class _Salvage:
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
         """Each file of a split bag has the same attachments."""
-        if name not in self._attached:
-            self._attached.add(name)
+        if name not in self.attached:
+            self.attached.add(name)
             self._writer.attach(name, media_type, data)
 
     def _declared(self, file: Path, channel: Channel, schema: Schema | None, notes: list[str]) -> str | None:

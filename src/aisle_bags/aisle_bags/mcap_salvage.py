@@ -34,6 +34,8 @@ _OUTSIDE = {**_IN_CHUNKS, Opcode.ATTACHMENT: Attachment, Opcode.METADATA: Metada
 _LONGEST_NAME = 16
 #: No message is longer: a length beyond is damage.
 _LONGEST_BYTES = 4 << 30
+#: Of a chunk that is cut off no more is looked at; its length may be damage, and the rest of the file large.
+_LARGEST_PART = 256 << 20
 #: The file is taken out of memory again after so many bytes.
 _RELEASED_BYTES = 64 << 20
 
@@ -143,7 +145,8 @@ class McapSalvage:
             self.notes.append(f"ends in {rest} zero bytes")
         elif opcode == Opcode.CHUNK and length < _LONGEST_BYTES:
             self.notes.append(f"ends in the middle of the chunk at byte {position}")
-            yield from self._part_of_chunk(content[position + RECORD_HEADER.size :].rstrip(b"\x00"))
+            start = position + RECORD_HEADER.size
+            yield from self._part_of_chunk(content[start : start + min(length, _LARGEST_PART)].rstrip(b"\x00"))
         elif opcode in _OPCODES and length < _LONGEST_BYTES:
             self.notes.append(f"ends in the middle of the record at byte {position}")
         else:

@@ -129,7 +129,9 @@ class SqliteSource:
 
     def _rows(self, query: str, values: list[int]) -> Iterator[tuple]:
         try:
-            yield from self._database.execute(query, values)
+            # Not "yield from": who stops early would close the cursor, which fails once the file is closed.
+            for row in self._database.execute(query, values):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise _damaged(self.path, error) from error
 

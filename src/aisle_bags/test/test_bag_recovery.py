@@ -206,8 +206,23 @@ def test_a_compressed_file_that_ends_too_early(tmp_path: Path) -> None:
 def test_where_nothing_can_be_saved_nothing_is_made(tmp_path: Path, content: bytes, suffix: str) -> None:
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / f"bag_0.{suffix}").write_bytes(content)
-    with pytest.raises(BagError, match="bag: no whole message could be read"):
+    with pytest.raises(BagError, match="bag: nothing in it could be read"):
         recover_bag(tmp_path / "bag", tmp_path / "out")
     assert [file.name for file in tmp_path.iterdir()] == ["bag"]
     with pytest.raises(BagError, match=r"nothing to recover: found no \*\.mcap or \*\.db3 files"):
         recover_bag(tmp_path, tmp_path / "out")
+
+
+def test_a_recording_that_was_killed_at_once_is_an_empty_bag(tmp_path: Path) -> None:
+    """Its first chunk is not there yet, but what it attached is."""
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.attach("store/store.yaml", "application/yaml", b"name: corner shop\n")
+    file = tmp_path / "bag" / "bag_0.mcap"
+    whole = file.read_bytes()
+    # The attachment ends in a checksum of four bytes.
+    file.write_bytes(whole[: whole.index(b"corner shop\n") + len(b"corner shop\n") + 4])
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert recover_bag(tmp_path / "bag", tmp_path / "out").messages == 0
+    with BagReader(tmp_path / "out") as reader:
+        assert reader.attachments() == {"store/store.yaml": b"name: corner shop\n"}
+        assert (reader.message_count, reader.start_ns) == (0, None)
