@@ -74,7 +74,8 @@ class PlayerNode(CoreNode):
         if self._begin_ns > end_ns:
             last_s = (end_ns - start_ns) / NANOSECONDS
             raise ValueError(f"node 'player': parameter 'start_s' is {config.start_s:g}, expected 0 .. {last_s:.1f}")
-        self._needed = [topic.name for topic in needed]
+        # Whoever plays a topic under another name does not want it to be heard by the graph.
+        self._needed = [topic.name for topic in needed if self._senders_by_name[topic.name].topic_name == topic.name]
         self._optional = {topic.name for topic in wanted}
         self._clock_sender = self.create_publisher(ClockMessage, topics.CLOCK.name, to_rclpy(topics.CLOCK.qos))
         self._flushes, self._resets = (

@@ -63,8 +63,6 @@ class RecorderNode(CoreNode):
         self._wanted = Selection(self.get_namespace(), config.include, config.exclude, config.images, config.image_form)
         try:
             self._recording = Recording(config, store, folder)
-        except FileExistsError:
-            raise
         except ValueError as error:
             raise ValueError(f"node 'recorder': {error}") from error
         self._ears: dict[str, _Ear] = {}

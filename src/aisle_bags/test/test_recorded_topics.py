@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from aisle_bags.recorded_topics import Selection, compatible_profile, discovered_topics
+from aisle_bags.recorded_topics import Selection, compatible_profile, discovered_topics, played_profile
+from aisle_bags.stored_topics import StoredTopic, qos_text
 from aisle_contract import qos
 
 IMAGE = ("/cameras/camera_1/image_raw", "sensor_msgs/msg/Image")
@@ -70,3 +71,14 @@ def test_an_expected_topic_keeps_its_qos_where_all_publishers_offer_it() -> None
     assert compatible_profile([offer()], qos.STREAM) == qos.STREAM
     adapted = compatible_profile([offer(), offer("BEST_EFFORT", "TRANSIENT_LOCAL")], qos.STATE)
     assert (adapted.reliable, adapted.transient_local, adapted.depth) == (False, False, qos.STATE.depth)
+
+
+def test_a_player_offers_what_was_recorded_and_what_the_graph_asks_for() -> None:
+    def played(profile: qos.Profile, base: qos.Profile | None = None) -> tuple[bool, bool, int]:
+        offered = played_profile(StoredTopic("/t", "a/msg/B", qos_text(profile), "", b""), base)
+        return offered.reliable, offered.transient_local, offered.depth
+
+    assert played(qos.SENSOR) == (False, False, 5)
+    assert played(qos.STATE) == (True, True, 100)
+    assert played(qos.SENSOR, qos.STREAM) == (True, False, 200)
+    assert played_profile(StoredTopic("/t", "a/msg/B", "", "", b"")).reliable is False

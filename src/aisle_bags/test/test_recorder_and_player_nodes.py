@@ -192,3 +192,20 @@ def test_the_ring_is_saved_on_request(context: None, tmp_path: Path) -> None:
     with BagReader(bag) as reader:
         assert store_of(reader).name == "nanostore-2020-01"
     assert len(list((tmp_path / "ring").iterdir())) == 2
+
+
+def test_topics_are_played_under_other_names_with_the_qos_of_the_recording(context: None, tmp_path: Path) -> None:
+    compressed = topics.Topic("/cameras/camera_1/image_raw/compressed", "sensor_msgs/msg/CompressedImage", qos.STREAM)
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_record(GateEvent(START, "entrance", GateEventKind.STATUS))
+        writer.add_topic(compressed)
+        writer.write(compressed.name, bytes(16), START)
+    remap = ["--ros-args", "-r", "/gates/gate_entrance/events:=/old/events"]
+    player = PlayerNode(cli_args=remap, parameter_overrides=parameters(bag=str(tmp_path / "bag")))
+    names = {name for name, _ in player.get_publisher_names_and_types_by_node("player", "/")}
+    assert "/old/events" in names
+    assert "/gates/gate_entrance/events" not in names
+    # A camera's images usually are best effort; these were not.
+    (images,) = player.get_publishers_info_by_topic(compressed.name)
+    assert images.qos_profile.reliability.name == "RELIABLE"
+    player.destroy_node()
