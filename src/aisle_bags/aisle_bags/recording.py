@@ -57,7 +57,8 @@ class RecordingConfig(PrivacyConfig):
     image_form: str = parameter("compressed", f"Which of a camera's image topics: {', '.join(IMAGE_FORMS)}")
     compression: str = parameter("zstd", f"Of the bag's chunks: {', '.join(sorted(COMPRESSIONS, reverse=True))}")
     split_megabytes: float = parameter(0.0, "A new file is begun at this size, MB; 0: never", 0.0, 1e6)
-    split_s: float = parameter(0.0, "A new file is begun after this time, s; 0: never", 0.0, 1e6)
+    # The index of a file grows in memory until it is closed: some 60 MB in an hour.
+    split_s: float = parameter(3600.0, "A new file is begun after this time, s; 0: never", 0.0, 1e6)
     ring_s: float = parameter(0.0, "Ring mode: so much is kept and saved on a trigger, s; 0: everything is kept", 0.0, 86400.0)
     ring_triggers: str = parameter("alert,review", "What saves the ring besides the service: alert (warnings and errors), review")
     ring_after_s: float = parameter(10.0, "An alert or review saves the ring so much later, with what follows, s", 0.0, 600.0)

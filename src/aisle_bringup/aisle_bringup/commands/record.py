@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-form", choices=("compressed", "raw", "both"), default="compressed", help="(default: compressed)")
     parser.add_argument("--compression", choices=("zstd", "lz4", "none"), default="zstd", help="of the bag (default: zstd)")
     parser.add_argument("--split-mb", type=float, default=0.0, metavar="MB", help="begin a new file at this size")
-    parser.add_argument("--split-s", type=float, default=0.0, metavar="S", help="begin a new file after this time")
+    parser.add_argument("--split-s", type=float, default=3600.0, metavar="S", help="begin a new file after this time (default: 3600)")
     parser.add_argument(
         "--ring", type=float, default=0.0, metavar="S", help="keep only the last S seconds, saved on an alert, a review or recorder/save"
     )
