@@ -310,7 +310,7 @@ def topic_of_channel(path: Path, channel: Channel, schema: Schema | None) -> Sto
         name=channel.topic,
         type=full_type_name(schema.name),
         qos=normal_qos(channel.metadata.get("offered_qos_profiles")),
-        schema_encoding=schema.encoding,
+        schema_encoding=schema.encoding if schema.data else "",
         schema=schema.data,
         type_hash=channel.metadata.get("topic_type_hash", ""),
     )

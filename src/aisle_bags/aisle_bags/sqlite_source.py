@@ -160,7 +160,7 @@ def _definitions(database: sqlite3.Connection) -> dict[str, tuple[str, bytes]]:
     if not _columns(database, "message_definitions"):
         return {}
     rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions ORDER BY id")
-    return {kind: (encoding or "", (text or "").encode()) for kind, encoding, text in rows}
+    return {kind: (encoding or "", text.encode()) for kind, encoding, text in rows if text}
 
 
 def _columns(database: sqlite3.Connection, table: str) -> set[str]:
