@@ -35,7 +35,8 @@ def decompress_file(source: Path, target: Path) -> None:
 def compress_file(source: Path, target: Path) -> None:
     """Writes a file as rosbag2's file compression does."""
     with source.open("rb") as plain, target.open("wb") as compressed:
-        zstandard.ZstdCompressor().copy_stream(plain, compressed)
+        # Older rosbag2 needs the size in the frame's header.
+        zstandard.ZstdCompressor().copy_stream(plain, compressed, size=source.stat().st_size)
 
 
 def decompress_beginning(source: Path, target: Path) -> bool:
