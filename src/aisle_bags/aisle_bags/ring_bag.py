@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,12 +103,12 @@ class RingBag:
         held = [file for file in files if file.end_ns is not None and file.end_ns >= self._newest_ns - self._keep_ns] or [files[-1]]
         part.mkdir()
         try:
-            files = self._earlier_latched(part, name, held)
+            saved = self._earlier_latched(part, name, held)
             for file in held:
-                new = f"{name}_{len(files)}.mcap"
+                new = f"{name}_{len(saved)}.mcap"
                 _link(self._writer.folder / file.name, part / new)
-                files.append(FileSummary(new, file.counts, file.start_ns, file.end_ns, file.size_bytes))
-            write_metadata(part, metadata_text(list(self.topics.values()), files, self.custom_data))
+                saved.append(replace(file, name=new))
+            write_metadata(part, metadata_text(list(self.topics.values()), saved, self.custom_data))
             part.rename(bag)
         except OSError:
             shutil.rmtree(part, ignore_errors=True)
