@@ -16,6 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from aisle_bags.bag_errors import BagError
+from aisle_bags.bag_info import DROPPED
 from aisle_bags.bag_metadata import STORED_METADATA, BagMetadata
 from aisle_bags.bag_reader import BagReader
 from aisle_bags.bag_writer import BagWriter
@@ -35,7 +36,7 @@ Read = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class BagFormat:
-    """Storage and compression of a new bag, as ``BagWriter`` takes them; None: as the bag that is copied, or the storage's usual one."""
+    """As ``BagWriter`` takes them. None: the storage of the bag that is copied, the storage's usual compression."""
 
     storage: str | None = None
     compression: str | None = None
@@ -103,8 +104,7 @@ def _new_bag(
     storage = bag_format.storage or first.storage
     distro = first.metadata.ros_distro if first.metadata else ""
     with BagWriter(out, storage=storage, compression=bag_format.compression, ros_distro=distro) as writer:
-        for reader in readers:
-            writer.custom_data.update(reader.metadata.custom if reader.metadata else {})
+        writer.custom_data.update(_joined_custom_data([reader.metadata.custom for reader in readers if reader.metadata]))
         for topic in declared:
             writer.add_stored_topic(topic)
         _attach(readers, writer, notes)
@@ -113,6 +113,19 @@ def _new_bag(
             if name != STORED_METADATA:
                 writer.note(name, dict(values))
         yield writer, notes
+
+
+def _joined_custom_data(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The bags' custom data; dropped messages are added up, of other keys the first bag's value is kept."""
+    joined: dict[str, str] = {}
+    for part in parts:
+        for key, value in part.items():
+            known = joined.get(key, "")
+            if key.startswith(DROPPED) and known.isdecimal() and value.isdecimal():
+                joined[key] = str(int(known) + int(value))
+            else:
+                joined.setdefault(key, value)
+    return joined
 
 
 def _topics_of(readers: Sequence[BagReader], notes: list[str]) -> list[StoredTopic]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mcap.records import Attachment, Channel, Message, Metadata, Schema
 
 from aisle_bags import sqlite_source
-from aisle_bags.bag_copies import with_definition
+from aisle_bags.bag_copies import media_type, with_definition
 from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_files import storage_files
 from aisle_bags.bag_metadata import METADATA_FILE, STORED_METADATA, BagMetadata, read_metadata
@@ -204,4 +204,5 @@ def _decompressed(file: Path, stack: ExitStack, notes: list[str]) -> Path:
 def _copy_attachments(path: Path, salvage: _Salvage) -> None:
     folder = path / ATTACHMENTS_FOLDER
     for file in sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else ():
-        salvage.attach(file.relative_to(folder).as_posix(), "", file.read_bytes())
+        name = file.relative_to(folder).as_posix()
+        salvage.attach(name, media_type(name), file.read_bytes())

@@ -196,6 +196,7 @@ def test_merge_joins_qos_and_tells_about_other_attachments(tmp_path: Path) -> No
     for name, profile in (("a", qos.STREAM), ("b", qos.SENSOR)):
         with BagWriter(tmp_path / name) as writer:
             writer.attach("store/store.yaml", "application/yaml", name.encode())
+            writer.custom_data.update({"aisle.dropped": "2", "aisle.dropped /talk": "2", "shop": name})
             writer.add_stored_topic(StoredTopic("/talk", "std_msgs/msg/String", qos_text(profile), "ros2msg", b"string data\n"))
             for topic, time, data in talk():
                 writer.write(topic, data, time + (name == "b"))
@@ -204,6 +205,7 @@ def test_merge_joins_qos_and_tells_about_other_attachments(tmp_path: Path) -> No
     assert [("store/store.yaml" in note, "which is kept" in note) for note in notes] == [(True, True)]
     with BagReader(tmp_path / "both") as reader:
         assert reader.attachments() == {"store/store.yaml": b"a"}
+        assert dict(reader.metadata.custom) == {"aisle.dropped": "4", "aisle.dropped /talk": "4", "shop": "a"}
         assert len(read_qos(reader.stored_topics["/talk"].qos)) == 2
     assert len(by_rosbags(tmp_path / "both")) == 40
 
