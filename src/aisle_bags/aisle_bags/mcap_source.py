@@ -245,14 +245,18 @@ def _is_complete(summary: Summary) -> bool:
 def _scanned(stream: IO[bytes]) -> _Contents:
     summary, counts = Summary(), Counter[int]()
     offsets, channels, times = array("q"), array("q"), array("q")
+    spans: list[tuple[int, int]] = []
     for opcode, position, length in record_headers(stream, len(MAGIC), stream.seek(0, io.SEEK_END)):
         stream.seek(position + RECORD_HEADER.size)
         data = ReadDataStream(stream)
         if opcode == Opcode.CHUNK:
             chunk = Chunk.read(data)
-            for record in breakup_chunk(chunk, validate_crc=True):
+            records = breakup_chunk(chunk, validate_crc=True)
+            for record in records:
                 _note(record, summary, counts)
-            summary.chunk_indexes.append(_index_of(chunk, position, length))
+            if logged := [record.log_time for record in records if isinstance(record, Message)]:
+                spans.append((min(logged), max(logged)))
+                summary.chunk_indexes.append(_index_of(chunk, position, length, *spans[-1]))
         elif opcode == Opcode.SCHEMA:
             _note(Schema.read(data), summary, counts)
         elif opcode == Opcode.CHANNEL:
@@ -269,7 +273,6 @@ def _scanned(stream: IO[bytes]) -> _Contents:
     if unknown:
         raise ValueError(f"messages of channel {min(unknown)}, which is not declared")
     loose = _Loose(*(np.frombuffer(values, np.int64) if values else np.zeros(0, np.int64) for values in (offsets, channels, times)))
-    spans = [(index.message_start_time, index.message_end_time) for index in summary.chunk_indexes if index.message_end_time]
     if len(loose.times):
         spans.append((int(loose.times.min()), int(loose.times.max())))
     start_ns, end_ns = min((start for start, _ in spans), default=None), max((end for _, end in spans), default=None)
@@ -285,17 +288,17 @@ def _note(record: object, summary: Summary, counts: Counter[int]) -> None:
         counts[record.channel_id] += 1
 
 
-def _index_of(chunk: Chunk, position: int, length: int) -> ChunkIndex:
+def _index_of(chunk: Chunk, position: int, length: int, start_ns: int, end_ns: int) -> ChunkIndex:
     """As the file's own would be, but without message indexes."""
     return ChunkIndex(
         chunk_length=RECORD_HEADER.size + length,
         chunk_start_offset=position,
         compression=chunk.compression,
         compressed_size=len(chunk.data),
-        message_end_time=chunk.message_end_time,
+        message_end_time=end_ns,
         message_index_length=0,
         message_index_offsets={},
-        message_start_time=chunk.message_start_time,
+        message_start_time=start_ns,
         uncompressed_size=chunk.uncompressed_size,
     )
 

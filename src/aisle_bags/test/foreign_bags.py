@@ -135,7 +135,7 @@ def write_mcap(
         for number, (topic, time, data) in enumerate(messages):
             if topic not in channels:
                 channels[topic] = writer.register_channel(topic, encoding, schema, {"offered_qos_profiles": qos(8)})
-            writer.add_message(channels[topic], time, data, time - 5, number)
+            writer.add_message(channels[topic], time, data, max(time - 5, 0), number)
         writer.finish()
 
 

@@ -321,6 +321,13 @@ def test_files_of_both_formats_need_a_choice(tmp_path: Path) -> None:
     assert contents(tmp_path / "noise.bin") == talk()
 
 
+@pytest.mark.parametrize("options", [{}, BARE, UNCHUNKED], ids=str)
+def test_a_clock_that_begins_at_zero(tmp_path: Path, options: dict) -> None:
+    write_mcap(tmp_path / "talk.mcap", [("/talk", 0, string("begin"))], **options)
+    write_sqlite(tmp_path / "talk.db3", [("/talk", 0, string("begin"))])
+    assert texts(tmp_path / "talk.mcap") == texts(tmp_path / "talk.db3") == ["begin"]
+
+
 def test_a_message_that_is_none_of_its_type_is_named(tmp_path: Path) -> None:
     write_mcap(tmp_path / "talk.mcap", [("/talk", START, string("hello")[:7])])
     with pytest.raises(BagError, match=r"topic '/talk' at 1600000000000000000 ns: not a std_msgs/msg/String"):
