@@ -90,9 +90,9 @@ def in_event_order(records: Iterable[Record]) -> list[Record]:
 class OfflineRunner:
     """Runs the chain for one recording; used once.
 
-    ``inputs``: types of the records that are fed; what cores make of them is computed, the rest of the chain's records are fed too: with
-    ``Tracks`` among them there is no tracker. ``publish`` is called with each record that a core gives, in that order; without it the
-    result collects them. ``monitor``: another place where shelf events come from (``take``), so that none is made here.
+    ``inputs``: types of the records that are fed; only the cores that they need are made: with ``Tracks`` in place of
+    ``PersonDetections`` there is no tracker. ``publish`` is called with each record that a core gives, in that order; without it the
+    result collects them. ``monitor_elsewhere``: shelf events come from a monitor that runs somewhere else (``take``).
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class OfflineRunner:
     def run(self, records: Iterable[Record], taken: Callable[[Record], None] | None = None) -> OfflineResult:
         """The whole recording: ``records`` in any order between topics; within a topic in the order they were sent.
 
-        Records that the cores compute themselves are left out. ``taken`` is called after each of the others, for showing progress.
+        Records that are none of the inputs are left out. ``taken`` is called after each of the others, for showing progress.
         """
         for record in in_event_order(record for record in records if isinstance(record, self._inputs)):
             self.feed(record)
@@ -136,7 +136,8 @@ class OfflineRunner:
     def feed(self, record: Record) -> None:
         """Takes the next record. Raises ValueError if it is none of the inputs or older than the one before."""
         if not isinstance(record, self._inputs):
-            raise ValueError(f"{type(record).__name__} does not come from a sensor: the cores compute it themselves")
+            names = ", ".join(kind.__name__ for kind in self._inputs)
+            raise ValueError(f"found {type(record).__name__}, expected one of this run's inputs: {names}")
         if self._last_ns is not None and record.stamp_ns < self._last_ns:
             raise ValueError(f"records must come in the order of their stamps: {record.stamp_ns} after {self._last_ns}")
         self._last_ns = record.stamp_ns

@@ -150,7 +150,7 @@ def test_order_is_by_stamp_topic_and_place(chain: tuple) -> None:
 
 def test_computed_records_are_left_out_of_a_run_and_refused_alone(chain: tuple) -> None:
     runner, _, _ = chain
-    with pytest.raises(ValueError, match="Tracks does not come from a sensor"):
+    with pytest.raises(ValueError, match="found Tracks, expected one of this run's inputs: PersonDetections"):
         runner.feed(Tracks(1, ()))
     result = runner.run([Tracks(1, ()), cart(2, "x", CartStatus.CLOSED), gate(3)])
     assert dict(result.fed) == {"GateEvent": 1}
