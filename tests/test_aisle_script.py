@@ -46,6 +46,7 @@ class Machine:
             "requirements-ros.txt",
             "requirements-torch.txt",
             "requirements-bench.txt",
+            "requirements-parquet.txt",
             "constraints.txt",
             "config/fastdds.xml",
         ):
@@ -105,11 +106,11 @@ def test_first_run_sets_up_and_later_ones_do_nothing(machine: Machine) -> None:
     machine.python()
     first = machine.run("graph", "--store", "x y")
     assert first.returncode == 0, first.stderr
-    assert "[3/3] Building 2 packages" in first.stderr
+    assert "[3/3] Building 3 packages" in first.stderr
     calls = machine.calls()
     assert calls[-1] == "-m aisle_bringup.command graph --store x y"
     build = next(call for call in calls if "colcon build" in call)
-    assert build.endswith("--packages-select aisle_contract tf2_msgs")
+    assert build.endswith("--packages-select aisle_contract rosbag2_interfaces tf2_msgs")
 
     began = time.monotonic()
     second = machine.run("graph")
@@ -166,7 +167,7 @@ def test_failed_build_is_built_again(machine: Machine) -> None:
     shutil.copy(machine.tools / "python3", machine.root / ".venv/bin/python")
     result = machine.run("graph")
     assert result.returncode == 0, result.stderr
-    assert "[1/1] Building 2 packages" in result.stderr
+    assert "[1/1] Building 3 packages" in result.stderr
 
 
 def test_no_compiler(machine: Machine) -> None:
@@ -245,15 +246,16 @@ def test_help_and_doctor_set_nothing_up(machine: Machine) -> None:
 
 def test_unknown_extra(machine: Machine) -> None:
     machine.python()
-    refused(machine.run("--with", "tensorflow"), "'torch'", "'bench'", "'tensorflow'")
+    refused(machine.run("--with", "tensorflow"), "'torch'", "'bench'", "'parquet'", "'tensorflow'")
 
 
-def test_torch_is_installed_once_asked_for(machine: Machine) -> None:
+@pytest.mark.parametrize("extra", ["torch", "parquet"])
+def test_an_extra_is_installed_once_asked_for(machine: Machine, extra: str) -> None:
     machine.python()
     machine.run("graph")
     machine.calls()
-    assert machine.run("--with", "torch").returncode == 0
-    assert any("requirements-torch.txt" in call for call in machine.calls())
+    assert machine.run("--with", extra).returncode == 0
+    assert any(f"requirements-{extra}.txt" in call for call in machine.calls())
     assert machine.run("graph").stderr == ""
 
 

@@ -17,13 +17,14 @@ KEYS = {
     "cv2": "python3-opencv",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "pytest": "python3-pytest",
     "rich": "python3-rich",
     "scipy": "python3-scipy",
     "serial": "python3-serial",
     "yaml": "python3-yaml",
 }
 #: No Debian package or one that is too old: requirements-ros.txt, or that of an extra.
-ONLY_FROM_PIP = {"filterpy", "lz4", "mcap", "mcap_ros2", "onnxruntime", "openvino", "pydantic", "rosbags", "torch", "zstandard"}
+ONLY_FROM_PIP = {"filterpy", "lz4", "mcap", "mcap_ros2", "onnxruntime", "openvino", "pyarrow", "pydantic", "rosbags", "torch", "zstandard"}
 #: What the core packages may import of ours; a domain package knows no other domain package.
 CORE = {"aisle_contract", "aisle_store", "aisle_msgs"}
 DOMAINS = {"aisle_drivers", "aisle_perception", "aisle_fusion", "aisle_checkout", "aisle_sim"}
@@ -79,7 +80,7 @@ def test_all_packages_are_set_up_alike() -> None:
 
 
 def test_pip_only_packages_are_in_the_requirements_of_a_ros_installation() -> None:
-    files = ("requirements-ros.txt", "requirements-torch.txt")
+    files = ("requirements-ros.txt", "requirements-torch.txt", "requirements-parquet.txt")
     named = "".join((REPOSITORY / name).read_text() for name in files).lower().replace("-", "_")
     used = set().union(*map(imports_of_package, PACKAGES)) & ONLY_FROM_PIP
     assert {name for name in used if name not in named} == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,36 @@ def test_offline_replay_gives_the_expected_receipts_byte_for_byte_twice(tmp_path
         done = replay(BAG, "--receipts", tmp_path / number)
         assert done.returncode == 0, done.stderr
         assert files(tmp_path / number) == files(EXPECTED)
+
+
+def test_carts_and_tracks_are_the_same_with_one_process_and_with_two(tmp_path: Path) -> None:
+    for jobs in ("1", "2"):
+        done = replay(BAG, "--carts", tmp_path / f"carts-{jobs}", "--tracks", tmp_path / f"tracks-{jobs}", "--jobs", jobs)
+        assert done.returncode == 0, done.stderr
+    found = files(tmp_path)
+    assert found["carts-1"] == found["carts-2"]
+    assert found["tracks-1"] == found["tracks-2"]
+    carts = [json.loads(line) for line in found["carts-1"].splitlines()]
+    assert [cart["status"] for cart in carts].count("closed") == 1
+    assert {line["product"] for line in carts[-1]["lines"]} == {"835144009066", "078907916342", "044000006808"}
+    assert len(found["tracks-1"].splitlines()) > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--from", "images"), "--from images needs a person detector"),
+        (("--from", "events", "--detector", "openvino:x.xml"), "takes what is recorded: leave out --detector"),
+        (("--live", "--tracks", "x.csv"), "belong to a replay offline"),
+        (("--carts", "."), "is a folder, expected a file to write"),
+        (("--from", "weights"), "holds no tracks, which a replay from weights takes as recorded"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
+    done = replay(BAG, *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_live_replay_gives_the_expected_receipts(tmp_path: Path) -> None:
@@ -81,5 +112,5 @@ def test_a_shipped_bag_is_small() -> None:
 def test_what_cannot_be_replayed_ends_with_one_line(tmp_path: Path) -> None:
     done = replay(tmp_path, "--receipts", tmp_path / "receipts")
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"aisle: {tmp_path}: not a bag: found neither metadata.yaml nor *.mcap files"]
+    assert done.stderr.splitlines() == [f"aisle: {tmp_path}: not a bag: found neither metadata.yaml nor *.mcap or *.db3 files"]
     assert not (tmp_path / "receipts").exists()

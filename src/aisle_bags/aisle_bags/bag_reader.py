@@ -1,41 +1,47 @@
-"""Reads MCAP bags: rosbag2 folders, folders without metadata.yaml, single files, split files. Needs no ROS.
+"""Reads bags of rosbag2: MCAP and SQLite, folders with and without metadata.yaml, single, split and compressed files. Needs no ROS.
 
 The message definitions come from the bag itself; rosbags decodes with them, so a bag can be read where its packages are not installed.
 """
 
 from __future__ import annotations
 
-import heapq
+import dataclasses
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
-from mcap.reader import NonSeekingReader, SeekingReader
-from mcap.records import Channel, Schema
-from mcap.summary import Summary
+import numpy as np
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_typestore
 
+from aisle_bags.bag_errors import BagError
+from aisle_bags.bag_files import bag_files, open_sources
+from aisle_bags.cdr_records import Decoder, fast_decoder
+from aisle_bags.message_definitions import (
+    UnknownMessageType,
+    UnreadableDefinition,
+    foreign_definition,
+    parsed_definition,
+)
+from aisle_bags.sqlite_file import ATTACHMENTS_FOLDER
+from aisle_bags.stored_messages import RawMessage, in_time_order
+from aisle_bags.stored_topics import StoredTopic
 from aisle_contract.conversions import MESSAGE_TYPES, from_message
 from aisle_contract.record_topics import INPUT_RECORDS
 from aisle_contract.records import Record
+
+__all__ = ["BagError", "BagReader", "BagTopic", "RawMessage"]
 
 #: A topic of the graph: namespace, then the name that ``aisle_contract.topics`` gives it.
 _GRAPH_TOPIC = re.compile(
     r"^(?P<namespace>(?:/\w+)*?)/(?P<name>cameras/camera_\w+/.+|shelves/gondola_\w+/shelf_\w+/weights|gates/gate_\w+/events"
     r"|tracks|shelf_events|item_observations|carts|receipts|reviews|alerts|markers)$"
 )
-_MAGIC = b"\x89MCAP0\r\n"
 _INPUT_TYPES = frozenset(MESSAGE_TYPES[kind] for kind in INPUT_RECORDS)
-
-
-class BagError(Exception):
-    """A bag cannot be read: the message names the file, what was found and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +54,36 @@ class BagTopic:
     namespace: str
 
 
-class RawMessage(NamedTuple):
-    """One stored message: ``data`` is its CDR form."""
-
-    topic: str
-    type: str
-    log_time_ns: int
-    data: bytes
-
-
 class BagReader:
-    """An open bag; use it in a ``with`` statement. ``path``: the bag's folder or one MCAP file.
+    """An open bag; use it in a ``with`` statement. ``path``: the bag's folder, its metadata.yaml or one storage file.
 
-    Raises BagError for what is not a bag or is damaged.
+    Raises BagError for what is not a bag or is damaged. Files that are compressed as a whole, or were not closed by SQLite, are read from
+    copies in the folder for temporary files.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
-        self._files = _files_of(self._path)
+        self._files, metadata = bag_files(self._path)
         self._typestore = get_typestore(Stores.EMPTY)
+        self._learned: set[str] = set()
         self._stack = ExitStack()
-        self._readers: list[tuple[Path, SeekingReader]] = []
-        self.start_ns: int | None = None
-        self.end_ns: int | None = None
+        self._decoders: dict[str, Decoder | None] = {}
         self.topics: dict[str, BagTopic] = {}
+        self._stored: dict[str, StoredTopic] = {}
         try:
-            for file in self._files:
-                self._open(file)
+            self._sources = open_sources(self._files, self._stack, metadata)
+            self.metadata = metadata or self._sources[0].stored_metadata()
+            for source in self._sources:
+                for topic in source.topics:
+                    self._add_topic(source.path, self._completed(topic))
+                self._count(source.counts)
         except BaseException:
             self._stack.close()
             raise
+        self.start_ns = min((source.start_ns for source in self._sources if source.start_ns is not None), default=None)
+        self.end_ns = max((source.end_ns for source in self._sources if source.end_ns is not None), default=None)
+        # Whether messages may be compressed one by one stands in metadata.yaml only.
+        self._message_compression = metadata is None or metadata.compression_mode == "message"
 
     def __enter__(self) -> BagReader:
         return self
@@ -93,8 +99,27 @@ class BagReader:
         return self._path
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The bag's storage files, in order."""
+        return tuple(self._files)
+
+    @property
+    def storage(self) -> str:
+        """rosbag2's name of the bag's format: mcap or sqlite3."""
+        return self._sources[0].storage
+
+    @property
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in self._files)
+
+    @property
+    def message_count(self) -> int:
+        return sum(topic.count for topic in self.topics.values())
+
+    @property
+    def stored_topics(self) -> Mapping[str, StoredTopic]:
+        """Topics with QoS and definitions, by name."""
+        return self._stored
 
     def namespace(self) -> str:
         """The namespace of the graph's topics. Raises BagError if the bag holds those of several stores."""
@@ -110,26 +135,41 @@ class BagReader:
             topic for _, topic in sorted(self.topics.items()) if topic.type in types and (namespace is None or topic.namespace == namespace)
         ]
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
-        """Stored messages in the order of their log time (then file, then place in the file); all topics, or those named."""
-        streams = [self._file_messages(number, topics) for number in range(len(self._readers))]
-        for _, _, message in heapq.merge(*streams, key=lambda item: item[:2]):
-            yield message
+    def messages(
+        self, topics: Collection[str] | None = None, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Iterator[RawMessage]:
+        """Stored messages in the order of their log time (then file, then place in the file); all topics, or those named.
+
+        Only those from ``start_ns`` on and before ``end_ns``, where given.
+        """
+        wanted = None if topics is None else frozenset(topics)
+        return in_time_order(
+            (source.start_ns, source.messages(wanted, start_ns, end_ns, compressed=self._message_compression))
+            for source in self._sources
+            if start_ns is None or source.end_ns is None or source.end_ns >= start_ns
+        )
+
+    def log_times(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Log times by topic, int64 ns, in pieces in about the order of time; quicker than reading the messages."""
+        for source in self._sources:
+            yield from source.log_times()
 
     def decode(self, message: RawMessage) -> Any:
         """The message as an object with its fields as attributes; arrays of numbers are NumPy arrays. Raises BagError."""
+        self._learn(message.type, message.topic)
         try:
             return self._typestore.deserialize_cdr(message.data, message.type)
-        except (SerdeError, KeyError) as error:
+        except (SerdeError, KeyError, ValueError) as error:
             raise BagError(f"{self._path}: topic '{message.topic}' at {message.log_time_ns} ns: not a {message.type}: {error}") from error
 
     def record(self, message: RawMessage) -> Record:
         """The record of a message of ``aisle_msgs``. Raises BagError for one that does not fit together."""
-        decoded = self.decode(message)
-        try:
-            return from_message(decoded)
-        except (ValueError, TypeError) as error:
-            raise BagError(f"{self._path}: topic '{message.topic}' at {message.log_time_ns} ns: {error}") from error
+        if message.topic not in self._decoders:
+            self._learn(message.type, message.topic)
+            self._decoders[message.topic] = fast_decoder(message.type, self._typestore.fielddefs)
+        decoder = self._decoders[message.topic]
+        record = decoder(message.data) if decoder is not None else None
+        return record if record is not None else self._record(message)
 
     def records(self, types: Iterable[type] = INPUT_RECORDS, namespace: str | None = None) -> Iterator[Record]:
         """Records of these types of one store (by default the bag's only one), in the order of their log times."""
@@ -139,134 +179,69 @@ class BagReader:
 
     def attachments(self) -> dict[str, bytes]:
         """Files that travel in the bag, by name."""
-        found: dict[str, bytes] = {}
-        for file, reader in self._readers:
-            for attachment in _told(file, reader.iter_attachments()):
-                found[attachment.name] = attachment.data
+        found = {name: data for source in self._sources for name, _, data in source.attachments()}
+        folder = self._path / ATTACHMENTS_FOLDER
+        if folder.is_dir():
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            found.update({file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
         return found
 
-    def _open(self, file: Path) -> None:
-        try:
-            stream = self._stack.enter_context(file.open("rb"))
-        except OSError as error:
-            raise BagError(f"{file}: cannot be read: {error.strerror}") from error
-        summary, counts, span = _contents(file, stream)
-        self._readers.append((file, SeekingReader(stream, validate_crcs=True)))
-        for channel_id, channel in sorted(summary.channels.items()):
-            self._add_topic(file, channel, summary.schemas.get(channel.schema_id), counts[channel_id])
-        if span is not None:
-            self.start_ns = span[0] if self.start_ns is None else min(self.start_ns, span[0])
-            self.end_ns = span[1] if self.end_ns is None else max(self.end_ns, span[1])
+    def metadata_records(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """MCAP's metadata records, name and values, of all files."""
+        for source in self._sources:
+            yield from source.metadata_records()
 
-    def _add_topic(self, file: Path, channel: Channel, schema: Schema | None, count: int) -> None:
-        if channel.message_encoding != "cdr" or schema is None:
-            raise BagError(f"{file}: topic '{channel.topic}' is encoded as '{channel.message_encoding}', expected ROS 2's 'cdr'")
-        known = self.topics.get(channel.topic)
-        if known is not None and known.type != schema.name:
-            raise BagError(f"{file}: topic '{channel.topic}' has two types, {known.type} and {schema.name}, expected one")
-        if known is None:
-            self._register(file, schema)
-        match = _GRAPH_TOPIC.match(channel.topic)
+    def _record(self, message: RawMessage) -> Record:
+        decoded = self.decode(message)
+        try:
+            return from_message(decoded)
+        except (ValueError, TypeError, KeyError) as error:
+            raise BagError(f"{self._path}: topic '{message.topic}' at {message.log_time_ns} ns: {error}") from error
+
+    def _completed(self, topic: StoredTopic) -> StoredTopic:
+        """With what only the metadata of some bags says."""
+        details = self.metadata.topics.get(topic.name) if self.metadata else None
+        if details is None:
+            return topic
+        return dataclasses.replace(topic, qos=topic.qos or details.qos, type_hash=topic.type_hash or details.type_hash)
+
+    def _add_topic(self, file: Path, topic: StoredTopic) -> None:
+        known = self._stored.get(topic.name)
+        if known is not None and known.type != topic.type:
+            raise BagError(f"{file}: topic '{topic.name}' has two types, {known.type} and {topic.type}, expected one")
+        if known is None or (topic.schema and not known.schema):
+            self._stored[topic.name] = topic
+        match = _GRAPH_TOPIC.match(topic.name)
         namespace = (match["namespace"] if match else "") or "/"
-        self.topics[channel.topic] = BagTopic(channel.topic, schema.name, count + (known.count if known else 0), namespace)
+        self.topics.setdefault(topic.name, BagTopic(topic.name, topic.type, 0, namespace))
 
-    def _register(self, file: Path, schema: Schema) -> None:
-        text = schema.data.decode("utf-8", "replace")
-        try:
-            if schema.encoding == "ros2msg":
-                found = get_types_from_msg(text, schema.name)
-            elif schema.encoding in ("ros2idl", "omgidl"):
-                found = get_types_from_idl(text)
-            else:
-                raise ValueError(f"it is written in '{schema.encoding}', expected ros2msg or ros2idl")
-            self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
-        except Exception as error:
-            # rosbags' parser raises what it stumbles over.
-            raise BagError(f"{file}: definition of message type '{schema.name}' cannot be read: {error}") from error
+    def _count(self, counts: Counter[str]) -> None:
+        for name, count in counts.items():
+            topic = self.topics[name]
+            self.topics[name] = dataclasses.replace(topic, count=topic.count + count)
 
-    def _file_messages(self, number: int, topics: Collection[str] | None) -> Iterator[tuple[int, int, RawMessage]]:
-        file, reader = self._readers[number]
-        for schema, channel, message in _told(file, reader.iter_messages(topics=topics)):
-            yield message.log_time, number, RawMessage(channel.topic, schema.name, message.log_time, message.data)
-
-
-def _contents(file: Path, stream: Any) -> tuple[Summary, Counter[int], tuple[int, int] | None]:
-    """Channels, messages per channel and (first, last) log time of an MCAP file; counted where the file has no summary."""
-    if stream.read(len(_MAGIC)) != _MAGIC:
-        raise BagError(f"{file}: not an MCAP file (it does not begin with MCAP's magic bytes)")
-    stream.seek(0)
-    try:
-        summary = SeekingReader(stream).get_summary()
-    except Exception as error:
-        raise BagError(
-            f"{file}: its end is missing or damaged ({error}), expected a closed file; 'mcap recover' (mcap.dev) saves its whole parts"
-        ) from error
-    if summary is not None and summary.statistics is not None:
-        statistics = summary.statistics
-        span = (statistics.message_start_time, statistics.message_end_time) if statistics.message_count else None
-        return summary, Counter(statistics.channel_message_counts), span
-    return _scanned(file, stream)
-
-
-def _scanned(file: Path, stream: Any) -> tuple[Summary, Counter[int], tuple[int, int] | None]:
-    summary, counts, times = Summary(), Counter[int](), []
-    stream.seek(0)
-    for schema, channel, message in _told(file, NonSeekingReader(stream).iter_messages(log_time_order=False)):
-        summary.channels[channel.id] = channel
-        if schema is not None:
-            summary.schemas[schema.id] = schema
-        counts[channel.id] += 1
-        times.append(message.log_time)
-    return summary, counts, (min(times), max(times)) if times else None
-
-
-def _told(file: Path, items: Iterable[Any]) -> Iterator[Any]:
-    """Passes on what the MCAP library reads. It raises whatever its parsers and decompressors stumble over; here that becomes one error."""
-    iterator = iter(items)
-    while True:
-        try:
-            item = next(iterator)
-        except StopIteration:
+    def _learn(self, type_name: str, topic: str) -> None:
+        """Makes the typestore know a type and what it is made of: from the bag, or where that has no definition, from elsewhere."""
+        if type_name in self._learned:
             return
-        except Exception as error:
-            raise BagError(f"{file}: damaged: {type(error).__name__}: {error}") from error
-        yield item
+        stored = self._stored.get(topic)
+        encoding, text = (stored.schema_encoding, stored.schema.decode("utf-8", "replace")) if stored and stored.schema else ("", "")
+        if not text:
+            encoding, text = "ros2msg", self._foreign_definition(type_name)
+        try:
+            found = parsed_definition(type_name, encoding, text)
+            self._typestore.register({name: fields for name, fields in found.items() if name not in self._typestore.fielddefs})
+        except (UnreadableDefinition, TypesysError) as error:
+            raise BagError(f"{self._path}: definition of message type '{type_name}' cannot be read: {error}") from error
+        if type_name not in self._typestore.fielddefs:
+            raise BagError(
+                f"{self._path}: definition of message type '{type_name}' cannot be read: it defines {', '.join(found) or 'nothing'}"
+            )
+        self._learned.add(type_name)
 
-
-def _files_of(path: Path) -> list[Path]:
-    """The MCAP files of a bag, in order."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise BagError(f"{path}: no such file or folder")
-    metadata = path / "metadata.yaml"
-    if metadata.is_file():
-        return _files_of_metadata(path, metadata)
-    files = sorted(path.glob("*.mcap"), key=_by_number)
-    if not files:
-        raise BagError(f"{path}: not a bag: found neither metadata.yaml nor *.mcap files")
-    return files
-
-
-def _files_of_metadata(folder: Path, metadata: Path) -> list[Path]:
-    try:
-        information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
-        storage, names = information["storage_identifier"], information["relative_file_paths"]
-        compressed = information.get("compression_mode", "")
-        files = [folder / Path(name).name for name in names]
-    except (OSError, UnicodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise BagError(f"{metadata}: not rosbag2 metadata: {type(error).__name__}: {error}") from error
-    if storage != "mcap":
-        raise BagError(f"{metadata}: storage_identifier is '{storage}', expected 'mcap' (convert it: rosbags-convert --dst-storage mcap)")
-    if str(compressed).lower() not in ("", "none"):
-        raise BagError(f"{metadata}: compression_mode is '{compressed}', expected none (MCAP compresses its own chunks)")
-    missing = [file.name for file in files if not file.is_file()]
-    if missing or not files:
-        raise BagError(f"{metadata}: relative_file_paths names {', '.join(missing) or 'no file'}, expected files beside it")
-    return files
-
-
-def _by_number(file: Path) -> tuple[str, int, str]:
-    """``bag_10.mcap`` after ``bag_9.mcap``."""
-    match = re.fullmatch(r"(.*?)_?(\d+)", file.stem)
-    return (match[1], int(match[2]), file.name) if match else (file.stem, -1, file.name)
+    def _foreign_definition(self, type_name: str) -> str:
+        distro, version = (self.metadata.ros_distro, self.metadata.version) if self.metadata else ("", None)
+        try:
+            return foreign_definition(type_name, distro, version)
+        except UnknownMessageType as error:
+            raise BagError(f"{self._path}: has no definition of message type '{type_name}', and none is installed: {error}") from error

@@ -5,19 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from aisle_bags.bag_copies import media_type
 from aisle_bags.bag_reader import BagError, BagReader
 from aisle_bags.bag_writer import BagWriter
 from aisle_store.store import Store
 from aisle_store.store_files import STORE_FILES, StoreError, load_store, save_store
 
 _PREFIX = "store/"
-_MEDIA_TYPES = {".yaml": "application/yaml", ".csv": "text/csv"}
 
 
 def attach_store(writer: BagWriter, folder: Path) -> None:
     """Puts a store's files into a bag. Raises OSError where one cannot be read."""
     for name in STORE_FILES:
-        writer.attach(_PREFIX + name, _MEDIA_TYPES[Path(name).suffix], (folder / name).read_bytes())
+        writer.attach(_PREFIX + name, media_type(name), (folder / name).read_bytes())
 
 
 def attach_changed_store(writer: BagWriter, store: Store) -> None:

@@ -1,10 +1,11 @@
-"""Writes rosbag2 bags: one MCAP file with its message definitions, and metadata.yaml, as ``ros2 bag`` and rosbags read them.
+"""Writes rosbag2 bags: MCAP or SQLite files with message definitions, and metadata.yaml, as ``ros2 bag`` and rosbags read them.
 
-Messages are taken as CDR bytes and stored untouched. Format: https://mcap.dev/spec, profile "ros2"; rosbag2's metadata version 8.
+Messages are taken as CDR bytes and stored untouched. Format: https://mcap.dev/spec, profile "ros2"; rosbag2's metadata version 9.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -13,50 +14,73 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-from mcap.writer import CompressionType, IndexType, Writer
-
-from aisle_bags.message_definitions import message_definition
+from aisle_bags import mcap_file, sqlite_file
+from aisle_bags.bag_metadata import (
+    METADATA_FILE,
+    STORED_METADATA,
+    STORED_METADATA_KEY,
+    FileSummary,
+    metadata_information,
+    metadata_text,
+)
+from aisle_bags.mcap_file import McapFile
+from aisle_bags.sqlite_file import SqliteFile
+from aisle_bags.stored_topics import StoredTopic, plain_yaml, stored_topic
 from aisle_contract.conversions import serialised, to_message
-from aisle_contract.qos import Profile
 from aisle_contract.record_topics import topic_of
 from aisle_contract.records import Record, ScaleReading
 from aisle_contract.topics import Topic
-
-_COMPRESSIONS = {"none": CompressionType.NONE, "lz4": CompressionType.LZ4, "zstd": CompressionType.ZSTD}
-#: rosbag2 8 writes QoS as text with rmw's numbers; both newer and older readers take that.
-_METADATA_VERSION = 8
-_UNLIMITED = {"sec": 9223372036, "nsec": 854775807}
-#: rmw_qos_reliability_policy_e, rmw_qos_durability_policy_e, rmw_qos_history_policy_e, rmw_qos_liveliness_policy_e.
-_RELIABLE, _BEST_EFFORT, _TRANSIENT_LOCAL, _VOLATILE, _KEEP_LAST, _AUTOMATIC = 1, 2, 1, 2, 1, 1
 
 
 class BagWriter:
     """One new bag in ``folder``, which must not exist (FileExistsError).
 
+    ``storage`` is mcap or sqlite3; ``compression`` of MCAP's chunks zstd (default), lz4 or none; of SQLite none (default), file or
+    message. ``ros_distro`` is the one that the messages are from, by default this environment's.
+
     With ``whole`` the bag appears only when it is closed without an error: nothing half-written stays. Without it (for recorders) the
-    file lies in place from the start, so that a crash costs no more than the last chunk.
+    files lie in place from the start, so that a crash costs no more than the last chunk.
+
+    A new file is begun when one is ``split_bytes`` large or holds ``split_ns`` of log time (0: never). Each file can be read alone: it
+    has the topics, their definitions and the attachments; a message is in one file only.
     """
 
-    def __init__(self, folder: Path, *, compression: str = "zstd", chunk_bytes: int = 1 << 20, whole: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        storage: str = "mcap",
+        compression: str | None = None,
+        chunk_bytes: int = 1 << 20,
+        whole: bool = True,
+        split_bytes: int = 0,
+        split_ns: int = 0,
+        ros_distro: str | None = None,
+    ) -> None:
         self._folder = Path(folder)
+        self._storage, self._compression = storage, compression_of(storage, compression)
         if self._folder.exists():
             raise FileExistsError(f"{self._folder} exists already: a bag is never overwritten, give another name or remove it")
         self._work_folder = self._folder.with_name(f".{self._folder.name}.{os.getpid()}.part") if whole else self._folder
         self._work_folder.mkdir(parents=True)
-        self._file_name = f"{self._folder.name}_0.mcap"
-        self._stream = (self._work_folder / self._file_name).open("wb")
-        self._mcap = Writer(
-            self._stream, chunk_size=chunk_bytes, compression=_COMPRESSIONS[compression], index_types=IndexType.ALL, enable_data_crcs=True
-        )
-        self._mcap.start(profile="ros2", library="aisle")
-        self._schemas: dict[str, int] = {}
-        self._channels: dict[str, int] = {}
-        self._topics: dict[str, Topic] = {}
+        self._chunk_bytes = chunk_bytes
+        self._ros_distro = os.environ.get("ROS_DISTRO", "rosbags") if ros_distro is None else ros_distro
+        self._split_bytes, self._split_ns = split_bytes, split_ns
+        self._topics: dict[str, StoredTopic] = {}
+        self._declared: dict[str, Topic] = {}
         self._counts: Counter[str] = Counter()
-        self._start_ns: int | None = None
-        self._end_ns: int | None = None
-        self._closed = False
+        self._attachments: list[tuple[str, str, bytes]] = []
+        self._files: list[FileSummary] = []
+        self._number = 0
+        self._ended = self._closed = False
+        #: Stands in metadata.yaml's ``custom_data`` when the bag is closed.
+        self.custom_data: dict[str, str] = {}
+        self._file = self._new_file()
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie now."""
+        return self._work_folder
 
     @property
     def counts(self) -> Counter[str]:
@@ -64,34 +88,49 @@ class BagWriter:
         return self._counts
 
     @property
-    def topics(self) -> Mapping[str, Topic]:
-        """Declared topics by name."""
+    def topics(self) -> Mapping[str, StoredTopic]:
+        """Topics by name."""
         return self._topics
+
+    @property
+    def files(self) -> tuple[FileSummary, ...]:
+        """The files that are closed; after ``close`` all."""
+        return tuple(self._files)
 
     def add_topic(self, topic: Topic) -> None:
         """Declares a topic; ``topic.name`` is stored as it is (bags hold full names). A topic declared twice must be the same.
 
         Raises UnknownMessageType if the type's definition is not installed, ValueError for a second type or QoS on one name.
         """
-        known = self._topics.get(topic.name)
-        if known is not None:
-            if known != topic:
-                raise ValueError(f"topic '{topic.name}' is {known.type} in this bag already, got {topic.type} ({topic.qos.name})")
-            return
-        if topic.type not in self._schemas:
-            definition = message_definition(topic.type).encode()
-            self._schemas[topic.type] = self._mcap.register_schema(topic.type, "ros2msg", definition)
-        metadata = {"offered_qos_profiles": _qos_text(topic.qos)}
-        self._channels[topic.name] = self._mcap.register_channel(topic.name, "cdr", self._schemas[topic.type], metadata)
-        self._topics[topic.name] = topic
+        known = self._declared.get(topic.name)
+        if known is None:
+            self.add_stored_topic(stored_topic(topic))
+            self._declared[topic.name] = topic
+        elif known != topic:
+            raise ValueError(f"topic '{topic.name}' is {known.type} in this bag already, got {topic.type} ({topic.qos.name})")
 
-    def write(self, topic_name: str, data: bytes, log_time_ns: int) -> None:
-        """Stores one serialised message of a declared topic (KeyError otherwise), received at ``log_time_ns``."""
-        sequence = self._counts[topic_name]
-        self._mcap.add_message(self._channels[topic_name], log_time_ns, data, log_time_ns, sequence & 0xFFFFFFFF)
+    def add_stored_topic(self, topic: StoredTopic) -> None:
+        """Declares a topic as another bag holds it; one declared twice must be the same (ValueError)."""
+        known = self._topics.get(topic.name)
+        if known is None:
+            self._topics[topic.name] = topic
+            self._file.declare(topic)
+        elif known != topic:
+            raise ValueError(f"topic '{topic.name}' is {known.type} in this bag already, got {topic.type} or another QoS or definition")
+
+    def write(
+        self, topic_name: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None, sequence: int | None = None
+    ) -> None:
+        """Stores one serialised message of a declared topic (KeyError otherwise), received at ``log_time_ns``.
+
+        It is taken to be published then and numbered within its topic unless told otherwise.
+        """
+        if self._is_full(log_time_ns):
+            self.split()
+        published_ns = log_time_ns if publish_time_ns is None else publish_time_ns
+        number = self._counts[topic_name] if sequence is None else sequence
+        self._file.write(topic_name, data, log_time_ns, published_ns, number)
         self._counts[topic_name] += 1
-        self._start_ns = log_time_ns if self._start_ns is None else min(self._start_ns, log_time_ns)
-        self._end_ns = log_time_ns if self._end_ns is None else max(self._end_ns, log_time_ns)
 
     def write_message(self, topic: Topic, message: Any, log_time_ns: int) -> None:
         """Stores a ROS message object, declaring its topic where needed."""
@@ -103,17 +142,48 @@ class BagWriter:
         self.write_message(absolute(topic_of(record), namespace), to_message(record), available_ns(record))
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
-        """Adds a file to the bag (an MCAP attachment); the same input gives the same bytes, so it carries no time."""
-        self._mcap.add_attachment(create_time=0, log_time=0, name=name, media_type=media_type, data=data)
+        """Adds a file to the bag (an MCAP attachment), to this and all later files of it."""
+        self._attachments.append((name, media_type, data))
+        self._file.attach(name, media_type, data)
+
+    def note(self, name: str, values: Mapping[str, str]) -> None:
+        """Adds an MCAP metadata record; SQLite has no place for it."""
+        self._file.note(name, dict(values))
+
+    def split(self) -> None:
+        """Closes the file and begins the next one."""
+        self._finish_file()
+        self._number += 1
+        self._file = self._new_file()
+
+    def drop_oldest(self) -> None:
+        """Removes the oldest closed file."""
+        (self._work_folder / self._files.pop(0).name).unlink()
+
+    def cut(self) -> None:
+        """Ends the open chunk: what was written so far survives a crash of this process."""
+        self._file.cut()
+
+    def sync(self) -> None:
+        """Waits until what was cut lies on the disk: it survives a power failure."""
+        self._file.sync()
+
+    def end(self) -> Counter[str]:
+        """Closes the last file; ``close`` has to follow. Gives the messages that the disk did not take any more, by topic."""
+        if not self._ended:
+            self._ended = True
+            self._finish_file()
+        return self._counts - sum((Counter(file.counts) for file in self._files), Counter())
 
     def close(self) -> None:
-        """Finishes the file and puts the bag in its place."""
+        """Finishes the bag and puts it in its place. OSError where the disk does not take the end; what it took can be read."""
         if self._closed:
             return
+        self.end()
         self._closed = True
-        self._mcap.finish()
-        self._stream.close()
-        (self._work_folder / "metadata.yaml").write_text(yaml.safe_dump(self._metadata(), sort_keys=False, width=10_000))
+        compression = self._compression if self._compression in ("file", "message") else ""
+        options = {"storage": self._storage, "compression": compression, "ros_distro": self._ros_distro}
+        write_metadata(self._work_folder, metadata_text(list(self._topics.values()), self._files, self.custom_data, **options))
         if self._work_folder != self._folder:
             self._work_folder.rename(self._folder)
 
@@ -123,7 +193,7 @@ class BagWriter:
             self.close()
         elif not self._closed:
             self._closed = True
-            self._stream.close()
+            self._file.abandon()
             shutil.rmtree(self._work_folder)
 
     def __enter__(self) -> BagWriter:
@@ -135,36 +205,61 @@ class BagWriter:
         else:
             self.discard()
 
-    def _metadata(self) -> dict[str, Any]:
-        start_ns, end_ns = self._start_ns or 0, self._end_ns or 0
-        total = sum(self._counts.values())
-        times = {"starting_time": {"nanoseconds_since_epoch": start_ns}, "duration": {"nanoseconds": end_ns - start_ns}}
-        information = {
-            "version": _METADATA_VERSION,
-            "storage_identifier": "mcap",
-            **times,
-            "message_count": total,
-            "topics_with_message_count": [
-                {
-                    "topic_metadata": {
-                        "name": topic.name,
-                        "type": topic.type,
-                        "serialization_format": "cdr",
-                        "offered_qos_profiles": _qos_text(topic.qos),
-                        "type_description_hash": "",
-                    },
-                    "message_count": self._counts[topic.name],
-                }
-                for topic in self._topics.values()
-            ],
-            "compression_format": "",
-            "compression_mode": "",
-            "relative_file_paths": [self._file_name],
-            "files": [{"path": self._file_name, **times, "message_count": total}],
-            "custom_data": None,
-            "ros_distro": os.environ.get("ROS_DISTRO", "rosbags"),
-        }
-        return {"rosbag2_bagfile_information": information}
+    def _new_file(self) -> McapFile | SqliteFile:
+        path = self._work_folder / f"{self._folder.name}_{self._number}"
+        file: McapFile | SqliteFile
+        if self._storage == "mcap":
+            file = McapFile(path.with_name(f"{path.name}.mcap"), self._compression, self._chunk_bytes)
+        else:
+            file = SqliteFile(path.with_name(f"{path.name}.db3"), self._compression, self._ros_distro)
+        for attachment in self._attachments:
+            file.attach(*attachment)
+        for topic in self._topics.values():
+            file.declare(topic)
+        return file
+
+    def _is_full(self, log_time_ns: int) -> bool:
+        if self._file.start_ns is None:
+            return False
+        if self._split_ns and log_time_ns - self._file.start_ns >= self._split_ns:
+            return True
+        return bool(self._split_bytes) and self._file.size_bytes >= self._split_bytes
+
+    def _finish_file(self) -> None:
+        """Closes the file. It carries metadata of its own, for those who get it without the rest of the bag."""
+        compression = "message" if self._compression == "message" else ""
+        options = {"storage": self._storage, "compression": compression, "ros_distro": self._ros_distro}
+        information = metadata_information(list(self._topics.values()), [self._file.summary()], self.custom_data, **options)
+        # On a full disk the file is closed as far as it fits; metadata.yaml says it all the same.
+        with contextlib.suppress(OSError):
+            self._file.note(STORED_METADATA, {STORED_METADATA_KEY: plain_yaml(information)})
+        self._files.append(self._file.close())
+
+
+class UnknownCompression(ValueError):
+    """Names the storage, the compression that was asked for and those that it has."""
+
+
+def compression_of(storage: str, compression: str | None) -> str:
+    """A storage's compression, by default zstd for MCAP and none for SQLite. Raises UnknownCompression."""
+    choices = {"mcap": ("zstd", *mcap_file.COMPRESSIONS), "sqlite3": sqlite_file.COMPRESSIONS}
+    if storage not in choices:
+        raise UnknownCompression(f"storage is '{storage}', expected one of {', '.join(choices)}")
+    chosen = choices[storage][0] if compression is None else compression
+    if chosen not in choices[storage]:
+        raise UnknownCompression(f"compression of {storage} is '{chosen}', expected one of {', '.join(sorted(set(choices[storage])))}")
+    return chosen
+
+
+def write_metadata(folder: Path, text: str) -> None:
+    """Writes a bag's metadata.yaml, or nothing: readers do without it, but not with half of it."""
+    part = folder / f".{METADATA_FILE}.part"
+    try:
+        part.write_text(text)
+        part.rename(folder / METADATA_FILE)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def absolute(topic: Topic, namespace: str) -> Topic:
@@ -177,26 +272,3 @@ def absolute(topic: Topic, namespace: str) -> Topic:
 def available_ns(record: Record) -> int:
     """When a record can first be on the wire: a batch of weights not before its last sample."""
     return record.end_ns if isinstance(record, ScaleReading) else record.stamp_ns
-
-
-def _qos_text(profile: Profile) -> str:
-    """The channel's and metadata.yaml's ``offered_qos_profiles``: rosbags drops the messages of a topic where the two differ."""
-    entry = {
-        "history": _KEEP_LAST,
-        "depth": profile.depth,
-        "reliability": _RELIABLE if profile.reliable else _BEST_EFFORT,
-        "durability": _TRANSIENT_LOCAL if profile.transient_local else _VOLATILE,
-        "deadline": _UNLIMITED,
-        "lifespan": _UNLIMITED,
-        "liveliness": _AUTOMATIC,
-        "liveliness_lease_duration": _UNLIMITED,
-        "avoid_ros_namespace_conventions": False,
-    }
-    return yaml.dump([entry], Dumper=_NoAliases, sort_keys=False)
-
-
-class _NoAliases(yaml.SafeDumper):
-    """Writes equal values out: rosbag2's reader does not need YAML anchors explained."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

@@ -10,6 +10,9 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 _SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z][A-Za-z0-9_]*)*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]")
@@ -61,3 +64,58 @@ def _needed_types(definition: str, package: str) -> list[str]:
         parts = match.group(1).split("/")
         needed.append(f"{parts[0]}/msg/{parts[-1]}" if len(parts) > 1 else f"{package}/msg/{parts[0]}")
     return needed
+
+
+@cache
+def type_hash(type_name: str) -> str:
+    """The RIHS01 hash of an installed type (REP 2016); empty where the definition holds what the hash is not defined for."""
+    return definition_hash(type_name, "ros2msg", message_definition(type_name))
+
+
+@cache
+def definition_hash(type_name: str, encoding: str, text: str) -> str:
+    """The RIHS01 hash of a definition out of a bag: the same for texts that differ in comments only; empty for what cannot be parsed."""
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(parsed_definition(type_name, encoding, text))
+        return store.hash_rihs01(type_name)
+    except (UnreadableDefinition, LookupError, TypesysError):
+        return ""
+
+
+class UnreadableDefinition(ValueError):
+    """A definition out of a bag is not what its encoding says; the message is one line."""
+
+
+def parsed_definition(type_name: str, encoding: str, text: str) -> dict[str, Any]:
+    """The types in a definition out of a bag, as rosbags' type stores take them. Raises UnreadableDefinition."""
+    if encoding not in ("ros2msg", "ros2idl", "omgidl"):
+        raise UnreadableDefinition(f"it is written in '{encoding}', expected ros2msg or ros2idl")
+    try:
+        if encoding == "ros2msg":
+            return dict(get_types_from_msg(text, type_name))
+        # rosbag2 puts a heading before the definition of each type (its docs/message_definition_encoding.md).
+        parts = [part.partition("\n")[2] if part.startswith("IDL: ") else part for part in text.split(f"{_SEPARATOR}\n")]
+        return {name: fields for part in parts if part.strip() for name, fields in get_types_from_idl(part).items()}
+    except Exception as error:
+        # rosbags' parser raises what it stumbles over.
+        raise UnreadableDefinition(" ".join(str(error).split())[:200]) from error
+
+
+def foreign_definition(type_name: str, ros_distro: str = "", metadata_version: int | None = None) -> str:
+    """The full definition (ros2msg) of a type for a bag that has none: of the ROS that the bag is from, or of what is installed.
+
+    ``metadata_version`` of the bag, which tells about when it was made, helps out where the distribution is not known. Raises
+    UnknownMessageType.
+    """
+    stores = {store.name.removeprefix("ROS2_").lower(): store for store in Stores if store.name.startswith("ROS2_")}
+    store = get_typestore(stores.get(ros_distro.lower()) or _store_by_age(metadata_version))
+    if type_name in store.fielddefs:
+        return store.generate_msgdef(type_name, ros_version=2)[0]
+    return message_definition(type_name)
+
+
+def _store_by_age(metadata_version: int | None) -> Stores:
+    if metadata_version is None or metadata_version < 5:
+        return Stores.ROS2_FOXY
+    return Stores.ROS2_HUMBLE if metadata_version == 5 else Stores.LATEST

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from aisle_bags.core_runs import Closing, Core, closing
 from aisle_bags.core_settings import CoreSettings
 from aisle_checkout.checkout import Checkout
 from aisle_contract.record_topics import INPUT_RECORDS, topic_of
@@ -40,16 +41,6 @@ from aisle_perception.tracker import PersonTracker
 from aisle_store.store import Store
 
 R = TypeVar("R")
-
-
-class Core(Protocol):
-    """What every core offers (docs/architecture.md)."""
-
-    def step(self, record: Record) -> StepResult: ...
-
-    def flush(self) -> StepResult: ...
-
-    def diagnostics(self) -> list[Diagnostic]: ...
 
 
 @dataclass(slots=True)
@@ -97,14 +88,28 @@ def in_event_order(records: Iterable[Record]) -> list[Record]:
 
 
 class OfflineRunner:
-    """Runs the chain for one recording; used once."""
+    """Runs the chain for one recording; used once.
 
-    def __init__(self, store: Store, settings: CoreSettings) -> None:
-        self._tracker: Core = PersonTracker(store, settings.tracker)
-        self._monitor: Core = ShelfMonitor(store, settings.shelf_monitor)
+    ``inputs``: types of the records that are fed; only the cores that they need are made: with ``Tracks`` in place of
+    ``PersonDetections`` there is no tracker. ``publish`` is called with each record that a core gives, in that order; without it the
+    result collects them. ``monitor_elsewhere``: shelf events come from a monitor that runs somewhere else (``take``).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: CoreSettings,
+        inputs: Sequence[type] = INPUT_RECORDS,
+        publish: Callable[[Record], None] | None = None,
+        monitor_elsewhere: bool = False,
+    ) -> None:
+        self._inputs = tuple(inputs)
+        self._tracker: Core | None = PersonTracker(store, settings.tracker) if PersonDetections in inputs else None
+        has_monitor = ScaleReading in inputs and not monitor_elsewhere
+        self._monitor: Core | None = ShelfMonitor(store, settings.shelf_monitor) if has_monitor else None
         self._fusion: Core = CartFusion(store, settings.cart_fusion)
         self._checkout: Core = Checkout(store, settings.checkout)
-        self._consumer: dict[type, Core] = {
+        self._consumer: dict[type, Core | None] = {
             PersonDetections: self._tracker,
             ScaleReading: self._monitor,
             Tracks: self._fusion,
@@ -114,40 +119,55 @@ class OfflineRunner:
             Cart: self._checkout,
         }
         self._result = OfflineResult()
+        self._show = self._result.records.append if publish is None else publish
         self._last_ns: int | None = None
 
     def run(self, records: Iterable[Record], taken: Callable[[Record], None] | None = None) -> OfflineResult:
         """The whole recording: ``records`` in any order between topics; within a topic in the order they were sent.
 
-        Records that the cores compute themselves are left out. ``taken`` is called after each of the others, for showing progress.
+        Records that are none of the inputs are left out. ``taken`` is called after each of the others, for showing progress.
         """
-        for record in in_event_order(record for record in records if isinstance(record, INPUT_RECORDS)):
+        for record in in_event_order(record for record in records if isinstance(record, self._inputs)):
             self.feed(record)
             if taken is not None:
                 taken(record)
         return self.finish()
 
     def feed(self, record: Record) -> None:
-        """Takes the next sensor record. Raises ValueError if it is not one, or older than the one before."""
-        if not isinstance(record, INPUT_RECORDS):
-            raise ValueError(f"{type(record).__name__} does not come from a sensor: the cores compute it themselves")
+        """Takes the next record. Raises ValueError if it is none of the inputs or older than the one before."""
+        if not isinstance(record, self._inputs):
+            names = ", ".join(kind.__name__ for kind in self._inputs)
+            raise ValueError(f"found {type(record).__name__}, expected one of this run's inputs: {names}")
         if self._last_ns is not None and record.stamp_ns < self._last_ns:
             raise ValueError(f"records must come in the order of their stamps: {record.stamp_ns} after {self._last_ns}")
         self._last_ns = record.stamp_ns
         self._result.fed[type(record).__name__] += 1
         self._deliver(record)
 
-    def finish(self) -> OfflineResult:
-        """The recording has ended: what is held back is released, but no time after the last record is made up."""
-        released = [self._take(self._tracker.flush()), self._take(self._monitor.flush())]
+    def take(self, step: StepResult) -> None:
+        """Takes what a core elsewhere gave."""
+        for record in self._take(step):
+            self._publish(record)
+
+    def finish(self, elsewhere: Closing | None = None) -> OfflineResult:
+        """The recording has ended: what is held back is released, but no time after the last record is made up.
+
+        ``elsewhere``: what the monitor gave at the end, where it ran elsewhere.
+        """
+        closings = [closing(core) for core in (self._tracker, self._monitor) if core is not None]
+        if elsewhere is not None:
+            closings.append(elsewhere)
+        released = [self._take(part.step) for part in closings]
         # Merged, because one source's whole rest before the other's would look like a loss of the other.
         for record in heapq.merge(*released, key=lambda record: record.stamp_ns):
             self._publish(record)
+        for part in closings:
+            self._result.diagnostics.extend(part.diagnostics)
+            self._result.fed.update(part.fed)
         for core in (self._fusion, self._checkout):
-            for record in self._take(core.flush()):
-                self._publish(record)
-        for core in (self._tracker, self._monitor, self._fusion, self._checkout):
-            self._result.diagnostics.extend(core.diagnostics())
+            end = closing(core)
+            self.take(end.step)
+            self._result.diagnostics.extend(end.diagnostics)
         return self._result
 
     def _deliver(self, record: Record) -> None:
@@ -161,5 +181,5 @@ class OfflineRunner:
         return step.records
 
     def _publish(self, record: Record) -> None:
-        self._result.records.append(record)
+        self._show(record)
         self._deliver(record)

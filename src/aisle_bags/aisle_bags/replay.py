@@ -1,46 +1,98 @@
-"""A bag through the offline chain: its sensor messages, with detections made of its images where wanted, to receipts."""
+"""A bag through the offline chain: what was recorded up to some stage, and what the cores make of it from there on.
+
+    images ─► detector ─ detections ─► tracker ─ tracks ───────────────┐
+                         weights ────► shelf monitor ─ shelf events ───┼─► cart fusion ─ carts ─► checkout ─► receipts
+                         gate events, item observations ───────────────┘
+
+A replay from a stage takes that stage's records and those beside it as they were recorded; all that follows is computed anew and its
+recording is ignored (``INPUTS``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from operator import itemgetter
 
 from aisle_bags.bag_images import decode_frame, image_topics
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
+from aisle_bags.core_settings import CoreSettings
+from aisle_bags.event_order import EventOrder
+from aisle_bags.offline import OfflineResult, OfflineRunner
+from aisle_bags.shelf_process import ShelfProcess, ShelfTask
 from aisle_contract import conversions, qos
 from aisle_contract.record_topics import INPUT_RECORDS
-from aisle_contract.records import PersonDetections, Record
+from aisle_contract.records import (
+    GateEvent,
+    ItemObservation,
+    PersonDetections,
+    Record,
+    ScaleReading,
+    ShelfEvents,
+    StepResult,
+    Tracks,
+)
 from aisle_contract.topics import Topic
 from aisle_perception.detector import CameraDetectors
+from aisle_store.store import Store
 
+#: Stages to replay from, and what is taken from the bag then. "images": the images too, in place of the same cameras' detections.
+INPUTS: dict[str, tuple[type, ...]] = {
+    "images": INPUT_RECORDS,
+    "detections": INPUT_RECORDS,
+    "weights": (Tracks, ScaleReading, GateEvent, ItemObservation),
+    "events": (Tracks, ShelfEvents, GateEvent, ItemObservation),
+}
+#: What a replay from a stage cannot do without, and how people call it.
+_NEEDED: dict[str, tuple[tuple[type, str], ...]] = {
+    "weights": ((Tracks, "tracks"), (ScaleReading, "weights")),
+    "events": ((Tracks, "tracks"), (ShelfEvents, "shelf events")),
+}
+#: Below this many weights messages a second process takes longer to start than it saves.
+_WORTH_A_PROCESS = 20_000
 _DETECTIONS = conversions.MESSAGE_TYPES[PersonDetections]
+_WEIGHTS = conversions.MESSAGE_TYPES[ScaleReading]
 
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """Which topics of a bag are read: ``records`` as they are, ``images`` (topic name -> camera) through a detector."""
+    """Which topics of a bag are read: ``records`` as they are, ``images`` (topic name -> camera) through a detector.
+
+    ``inputs``: the types of the records that this gives.
+    """
 
     records: tuple[BagTopic, ...]
     images: dict[str, str]
     messages: int
     span_ns: int
+    inputs: tuple[type, ...] = INPUT_RECORDS
+
+    @property
+    def weights(self) -> tuple[BagTopic, ...]:
+        return tuple(topic for topic in self.records if topic.type == _WEIGHTS)
 
 
-def plan_replay(reader: BagReader, namespace: str, with_detector: bool) -> ReplayPlan:
-    """With a detector, images take the place of recorded detections of the same cameras.
+def plan_replay(reader: BagReader, namespace: str, start: str) -> ReplayPlan:
+    """What a replay from the stage ``start`` (a key of ``INPUTS``) takes.
 
-    Raises BagError for a bag that holds nothing to replay, for images that nobody can look into, and for a detector without images.
+    Raises BagError for a bag that holds nothing to replay or not what the stage needs, and for images that nobody can look into.
     """
     images = {topic.name: (camera, topic) for camera, topic in image_topics(reader, namespace).items()}
-    types = [conversions.MESSAGE_TYPES[kind] for kind in INPUT_RECORDS]
+    types = [conversions.MESSAGE_TYPES[kind] for kind in INPUTS[start]]
     records = [topic for topic in reader.topics_of(*types, namespace=namespace) if topic.count]
     where = f"{reader.path}: namespace '{namespace}'"
-    if not with_detector:
-        if images and not any(topic.type == _DETECTIONS for topic in records):
+    if start != "images":
+        if start == "detections" and images and not any(topic.type == _DETECTIONS for topic in records):
             raise BagError(f"{where}: holds images of {len(images)} cameras but no detections: name a person detector with --detector")
         images = {}
     elif not images:
         raise BagError(f"{where}: holds no images for the detector")
+    for kind, name in _NEEDED.get(start, ()):
+        if not any(topic.type == conversions.MESSAGE_TYPES[kind] for topic in records):
+            raise BagError(f"{where}: holds no {name}, which a replay from {start} takes as recorded: replay from an earlier stage")
     replaced = {f"/camera_{camera}/detections" for camera, _ in images.values()}
     records = [topic for topic in records if topic.type != _DETECTIONS or not any(topic.name.endswith(end) for end in replaced)]
     if not records:
@@ -50,7 +102,62 @@ def plan_replay(reader: BagReader, namespace: str, with_detector: bool) -> Repla
         images={name: camera for name, (camera, _) in images.items()},
         messages=sum(topic.count for topic in records) + sum(topic.count for _, topic in images.values()),
         span_ns=(reader.end_ns or 0) - (reader.start_ns or 0),
+        inputs=INPUTS[start],
     )
+
+
+def replay(
+    reader: BagReader,
+    plan: ReplayPlan,
+    store: Store,
+    settings: CoreSettings,
+    detectors: CameraDetectors | None = None,
+    publish: Callable[[Record], None] | None = None,
+    taken: Callable[[int], None] | None = None,
+    processes: int | None = None,
+) -> OfflineResult:
+    """The planned topics through the cores, the same however often, on however many processes.
+
+    The bag is read from its beginning to its end and never held. ``publish`` is called with each record that a core gives (without it
+    the result collects them, all of them); ``taken``, for progress, with the time (ns) up to which the recording has been replayed.
+    ``processes``: 1 or 2 (the shelf monitor in its own); by default 2 where there is a processor for it and enough to do.
+    Raises BagError.
+    """
+    with_monitor = ScaleReading in plan.inputs
+    runner = OfflineRunner(store, settings, plan.inputs, publish, monitor_elsewhere=True)
+    names = tuple(topic.name for topic in plan.weights)
+    task = ShelfTask(reader.path, names, store, settings.shelf_monitor)
+    others = EventOrder(_logged(reader, plan, names, detectors))
+    in_process = with_monitor and (processes or _processes_for(plan)) > 1
+    with ShelfProcess(task) if in_process else nullcontext(task.run(reader) if with_monitor else None) as shelves:
+        for (stamp_ns, _, _), what in heapq.merge(others, shelves or (), key=itemgetter(0)):
+            if isinstance(what, StepResult):
+                runner.take(what)
+            else:
+                runner.feed(what)
+            if taken is not None:
+                taken(stamp_ns)
+        result = runner.finish(shelves.closing if shelves is not None else None)
+    result.warnings.extend(others.warnings)
+    return result
+
+
+def _processes_for(plan: ReplayPlan) -> int:
+    worth = sum(topic.count for topic in plan.weights) >= _WORTH_A_PROCESS
+    return 2 if worth and len(os.sched_getaffinity(0)) > 1 else 1
+
+
+def _logged(
+    reader: BagReader, plan: ReplayPlan, without: Iterable[str], detectors: CameraDetectors | None
+) -> Iterator[tuple[int, str, Record]]:
+    """Log time, topic and record of the planned messages, images as the detections that a detector finds."""
+    for message in reader.messages({topic.name for topic in plan.records}.difference(without) | plan.images.keys()):
+        yield message.log_time_ns, message.topic, _record(reader, plan, message, detectors)
+
+
+def _record(reader: BagReader, plan: ReplayPlan, message: RawMessage, detectors: CameraDetectors | None) -> Record:
+    camera = plan.images.get(message.topic)
+    return reader.record(message) if camera is None else detectors.detect(*decode_frame(reader, camera, message))
 
 
 def sensor_topics(reader: BagReader, namespace: str) -> list[Topic]:
@@ -74,11 +181,7 @@ def replay_records(
     """The planned topics' records in the order of their log times; ``read`` is called after each message. Raises BagError."""
     records: list[Record] = []
     for message in reader.messages({*(topic.name for topic in plan.records), *plan.images}):
-        camera = plan.images.get(message.topic)
-        if camera is None:
-            records.append(reader.record(message))
-        else:
-            records.append(detectors.detect(*decode_frame(reader, camera, message)))
+        records.append(_record(reader, plan, message, detectors))
         if read is not None:
             read(message)
     return records

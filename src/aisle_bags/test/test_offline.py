@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aisle_bags import offline
+from aisle_bags.core_runs import Closing
 from aisle_bags.core_settings import CoreSettings
 from aisle_bags.offline import OfflineRunner, in_event_order
 from aisle_contract.records import (
@@ -149,7 +150,7 @@ def test_order_is_by_stamp_topic_and_place(chain: tuple) -> None:
 
 def test_computed_records_are_left_out_of_a_run_and_refused_alone(chain: tuple) -> None:
     runner, _, _ = chain
-    with pytest.raises(ValueError, match="Tracks does not come from a sensor"):
+    with pytest.raises(ValueError, match="found Tracks, expected one of this run's inputs: PersonDetections"):
         runner.feed(Tracks(1, ()))
     result = runner.run([Tracks(1, ()), cart(2, "x", CartStatus.CLOSED), gate(3)])
     assert dict(result.fed) == {"GateEvent": 1}
@@ -166,3 +167,40 @@ def test_older_records_are_refused(chain: tuple) -> None:
 def test_warnings_are_collected(chain: tuple) -> None:
     runner, _, _ = chain
     assert runner.run([gate(1)]).warnings == ["fusion saw GateEvent", "checkout saw Cart"]
+
+
+def test_with_tracks_as_input_there_is_no_tracker(chain: tuple) -> None:
+    _, log, _ = chain
+    runner = OfflineRunner(None, CoreSettings(), (Tracks, ScaleReading, GateEvent))
+    result = runner.run([Tracks(1, ()), weights(2), people(3), gate(4)])
+    assert [name for name, record in log if record != "flush"] == ["fusion", "monitor", "fusion", "checkout"]
+    assert [diagnostic.name for diagnostic in result.diagnostics] == ["monitor", "fusion", "checkout"]
+    assert dict(result.fed) == {"Tracks": 1, "ScaleReading": 1, "GateEvent": 1}
+
+
+def test_what_is_published_is_told_and_not_kept_where_somebody_listens(chain: tuple) -> None:
+    told: list[Record] = []
+    result = OfflineRunner(None, CoreSettings(), publish=told.append).run([people(1), gate(2)])
+    assert [type(record) for record in told] == [Tracks, Cart]
+    assert result.records == []
+
+
+def test_a_monitor_elsewhere_takes_part_as_if_it_were_here(chain: tuple) -> None:
+    _, log, cores = chain
+    cores["PersonTracker"].held = [Tracks(10, ())]
+    runner = OfflineRunner(None, CoreSettings(), monitor_elsewhere=True)
+    runner.feed(gate(1))
+    runner.take(StepResult([ShelfEvents(2, ())], ["a plate is silent"]))
+    log.clear()
+    end = Closing(StepResult([ShelfEvents(9, ())]), [Diagnostic("elsewhere", DiagnosticLevel.OK, "")], {"ScaleReading": 3})
+    result = runner.finish(end)
+    assert [(name, record if record == "flush" else record.stamp_ns) for name, record in log] == [
+        ("tracker", "flush"),
+        ("fusion", 9),
+        ("fusion", 10),
+        ("fusion", "flush"),
+        ("checkout", "flush"),
+    ]
+    assert "a plate is silent" in result.warnings
+    assert result.fed == {"GateEvent": 1, "ScaleReading": 3}
+    assert [diagnostic.name for diagnostic in result.diagnostics] == ["tracker", "elsewhere", "fusion", "checkout"]

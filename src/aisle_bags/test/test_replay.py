@@ -10,13 +10,25 @@ import numpy as np
 import pytest
 
 from aisle_bags.bag_reader import BagError, BagReader
-from aisle_bags.bag_writer import BagWriter, absolute
-from aisle_bags.replay import plan_replay, replay_records
+from aisle_bags.bag_store import store_of
+from aisle_bags.bag_writer import BagWriter, absolute, available_ns
+from aisle_bags.core_settings import CoreSettings
+from aisle_bags.replay import plan_replay, replay, replay_records
 from aisle_contract import topics
-from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, Tracks
+from aisle_contract.records import (
+    Cart,
+    CartStatus,
+    GateEvent,
+    GateEventKind,
+    PersonDetections,
+    ScaleReading,
+    ShelfEvents,
+    Tracks,
+)
 
 pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
 
+SUITE = Path(__file__).resolve().parents[3] / "bags"
 STEP = 100_000_000
 START = 1_700_000_000_000_000_000
 
@@ -77,7 +89,7 @@ def columns(records: list, camera: str) -> list[int]:
 
 def test_recorded_detections_are_taken_without_a_detector(bag: Path) -> None:
     with BagReader(bag) as reader:
-        plan = plan_replay(reader, "/", with_detector=False)
+        plan = plan_replay(reader, "/", "detections")
         records = replay_records(reader, plan)
     assert len(records) == plan.messages == 12
     assert columns(records, "1") == columns(records, "3") == [31] * 4
@@ -87,7 +99,7 @@ def test_recorded_detections_are_taken_without_a_detector(bag: Path) -> None:
 def test_a_detector_takes_the_place_of_recorded_detections(bag: Path) -> None:
     read = []
     with BagReader(bag) as reader:
-        plan = plan_replay(reader, "/", with_detector=True)
+        plan = plan_replay(reader, "/", "images")
         records = replay_records(reader, plan, BrightSpot(), read.append)
     assert columns(records, "1") == [0, 1, 2, 3]  # The uncompressed ones.
     assert columns(records, "2") == [0, 1, 2, 3]
@@ -100,21 +112,21 @@ def test_images_without_a_detector_are_refused(tmp_path: Path) -> None:
         write_image(writer, "1", 0, raw=False)
         writer.write_record(GateEvent(START, "door", GateEventKind.STATUS))
     with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match=r"images of 1 cameras but no detections: .* --detector"):
-        plan_replay(reader, "/", with_detector=False)
+        plan_replay(reader, "/", "detections")
 
 
 def test_a_detector_without_images_is_refused(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag") as writer:
         writer.write_record(GateEvent(START, "door", GateEventKind.STATUS))
     with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match="holds no images"):
-        plan_replay(reader, "/", with_detector=True)
+        plan_replay(reader, "/", "images")
 
 
 def test_a_bag_of_something_else_is_refused(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag") as writer:
         writer.write_record(Tracks(START, ()))
     with BagReader(tmp_path / "bag") as reader, pytest.raises(BagError, match="no weights, gate events or detections"):
-        plan_replay(reader, reader.namespace(), with_detector=False)
+        plan_replay(reader, reader.namespace(), "detections")
 
 
 def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:
@@ -125,6 +137,68 @@ def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:
         writer.write_message(absolute(topics.compressed_image("1"), "/"), broken, START)
         writer.write_record(GateEvent(START, "door", GateEventKind.STATUS))
     with BagReader(tmp_path / "bag") as reader:
-        plan = plan_replay(reader, "/", with_detector=True)
+        plan = plan_replay(reader, "/", "images")
         with pytest.raises(BagError, match=r"camera_1/image_raw/compressed' at 17.* no image"):
             replay_records(reader, plan, BrightSpot())
+
+
+@pytest.fixture
+def recorded_graph(tmp_path: Path) -> Path:
+    """What a live graph records: inputs and what its nodes made of them."""
+    with BagWriter(tmp_path / "graph") as writer:
+        for number in range(4):
+            stamp = START + number * STEP
+            writer.write_record(GateEvent(stamp, "door", GateEventKind.STATUS))
+            writer.write_record(seen("1", number))
+            writer.write_record(ScaleReading(stamp, "1", "1", STEP, ("1",), np.ones((1, 1), np.float32)))
+            writer.write_record(Tracks(stamp, ()))
+            writer.write_record(ShelfEvents(stamp, ()))
+            writer.write_record(Cart(stamp, "s", "", "", CartStatus.OPEN, 0, 0, ()))
+    return tmp_path / "graph"
+
+
+@pytest.mark.parametrize(
+    ("start", "taken"),
+    [
+        ("detections", {GateEvent, PersonDetections, ScaleReading}),
+        ("weights", {GateEvent, Tracks, ScaleReading}),
+        ("events", {GateEvent, Tracks, ShelfEvents}),
+    ],
+)
+def test_a_stage_is_taken_as_recorded_and_later_ones_are_ignored(recorded_graph: Path, start: str, taken: set[type]) -> None:
+    with BagReader(recorded_graph) as reader:
+        records = replay_records(reader, plan_replay(reader, "/", start))
+    assert {type(record) for record in records} == taken
+
+
+@pytest.mark.parametrize(("start", "missing"), [("weights", "weights"), ("events", "shelf events")])
+def test_a_stage_that_was_not_recorded_is_refused(bag: Path, start: str, missing: str) -> None:
+    with BagReader(bag) as reader, pytest.raises(BagError, match=f"holds no {missing}, which a replay from {start} takes as recorded"):
+        plan_replay(reader, "/", start)
+
+
+def test_every_stage_as_recorded_gives_the_receipts_of_all_computed(tmp_path: Path) -> None:
+    """What the cores gave is recorded beside what they were given, and taken from there."""
+    with BagReader(SUITE / "several-at-once") as reader:
+        inputs, store = list(reader.records()), store_of(reader)
+        computed = replay(reader, plan_replay(reader, "/", "detections"), store, CoreSettings())
+    with BagWriter(tmp_path / "graph") as writer:
+        for record in sorted([*inputs, *computed.records], key=available_ns):
+            writer.write_record(record)
+    assert computed.receipts
+    for start in ("weights", "events"):
+        with BagReader(tmp_path / "graph") as reader:
+            again = replay(reader, plan_replay(reader, "/", start), store, CoreSettings())
+        assert repr(again.receipts) == repr(computed.receipts), start
+        assert not again.tracks
+        assert bool(again.of(ShelfEvents)) == (start == "weights")
+
+
+def test_progress_follows_the_stamps_and_ends_with_the_last_one(tmp_path: Path) -> None:
+    told: list[int] = []
+    with BagReader(SUITE / "several-at-once") as reader:
+        plan = plan_replay(reader, "/", "detections")
+        result = replay(reader, plan, store_of(reader), CoreSettings(), publish=lambda record: None, taken=told.append)
+    assert result.records == []
+    assert told == sorted(told)
+    assert (told[-1] - told[0]) / 1e9 == pytest.approx(plan.span_ns / 1e9, abs=1.0)

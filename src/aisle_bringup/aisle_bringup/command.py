@@ -19,7 +19,7 @@ from types import ModuleType
 COMMANDS_FOLDER = Path(__file__).parent / "commands"
 
 #: As people meet them; commands that are not named here follow alphabetically.
-ORDER = ("demo", "test", "up", "graph", "import", "record", "replay", "score", "track", "bench", "doctor", "shell")
+ORDER = ("demo", "test", "up", "graph", "import", "record", "bag", "replay", "score", "track", "bench", "doctor", "shell")
 
 
 class CommandError(Exception):
@@ -93,7 +93,7 @@ def overview() -> str:
     modules = command_modules()
     width = max(map(len, modules))
     lines = [
-        "usage: ./aisle [--with torch|bench] COMMAND [ARGUMENT ...]",
+        "usage: ./aisle [--with torch|bench|parquet] COMMAND [ARGUMENT ...]",
         "",
         "aisle: checkout without a till, as a ROS 2 graph.",
         "",
@@ -101,7 +101,8 @@ def overview() -> str:
         *(f"  {name:{width}}  {summary(module)}" for name, module in modules.items()),
         "",
         "./aisle COMMAND --help explains a command and gives an example.",
-        "--with torch also installs PyTorch's CPU build, once; --with bench the trackers that `bench track` compares ours with.",
+        "--with torch also installs PyTorch's CPU build, once; --with bench the trackers that `bench track` compares ours with;",
+        "--with parquet what `bag export --format parquet` needs.",
     ]
     return "\n".join(lines)
 

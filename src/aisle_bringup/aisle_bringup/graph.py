@@ -22,6 +22,7 @@ from aisle_store.store import Store
 SENSORS = ("sim", "files", "hardware", "none")
 COMPOSITIONS = ("groups", "processes", "single")
 PROFILES = ("clean", "nominal", "harsh")
+RECORDED_IMAGES = ("none", "masked", "all")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 #: Name of the file in a store's folder that names its devices, if none is given.
 SENSORS_FILE = "sensors.yaml"
@@ -99,8 +100,13 @@ class GraphOptions:
     )
     profile: str = field(default="nominal", metadata=_about("how good the simulated sensors are", PROFILES))
     seed: int = field(default=0, metadata=_about("seed of the simulated sensors"))
-    speed: float = field(default=1.0, metadata=_about("how many times faster than real time simulated sensors run"))
+    speed: float = field(default=1.0, metadata=_about("how many times faster than real time simulated sensors run, or a bag is played"))
     record: Path | None = field(default=None, metadata=_about("bag to write (a new folder); true: one named after the time"))
+    record_images: str = field(default="all", metadata=_about("images in the bag; masked: people are hidden by a mosaic", RECORDED_IMAGES))
+    record_ring: float = field(
+        default=0.0,
+        metadata=_about("keep only the last so many seconds, saved on an alert, a review or recorder/save; 0: keep all"),
+    )
     receipts: Path | None = field(default=None, metadata=_about("folder for receipts as JSON files"))
     markers: bool = field(default=True, metadata=_about("publish markers and frames for RViz"))
     use_sim_time: bool = field(default=False, metadata=_about("take the time from /clock"))
@@ -121,8 +127,10 @@ class GraphOptions:
         # Written so that NaN fails too.
         if not 0.01 <= self.speed <= 100.0:
             raise GraphError(f"speed is {self.speed:g}, expected 0.01 .. 100")
-        if self.sensors != "sim" and self.speed != 1.0:
-            raise GraphError(f"speed is {self.speed:g} with sensors '{self.sensors}', expected 1: only simulated sensors can hurry")
+        if self.sensors not in ("sim", "none") and self.speed != 1.0:
+            raise GraphError(f"speed is {self.speed:g} with sensors '{self.sensors}', expected 1: only simulations and bags can hurry")
+        if not 0 <= self.record_ring <= 86400:
+            raise GraphError(f"record_ring is {self.record_ring:g}, expected 0 .. 86400 s")
         if self.namespace and not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", self.namespace):
             raise GraphError(f"namespace is '{self.namespace}', expected a ROS namespace such as /shop")
 
@@ -224,7 +232,8 @@ def _observers(options: GraphOptions) -> Iterator[NodeSpec]:
     if options.markers:
         yield _node(options, "aisle_viz", "marker_node", "markers", "viz", store=store)
     if options.record is not None:
-        yield _node(options, "aisle_bags", "recorder_node", "recorder", "record", store=store, output=str(options.record.resolve()))
+        recording = {"output": str(options.record.resolve()), "images": options.record_images, "ring_s": options.record_ring}
+        yield _node(options, "aisle_bags", "recorder_node", "recorder", "record", store=store, **recording)
 
 
 def _sources(store: Store, options: GraphOptions) -> Iterator[NodeSpec]:

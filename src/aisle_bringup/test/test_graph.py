@@ -56,6 +56,15 @@ def test_options_reach_the_nodes(store):
     assert all(Path(node.parameters["store"]).is_absolute() for node in nodes.values())
 
 
+def test_the_recorder_gets_its_options(store):
+    options = GraphOptions.from_texts({"store": str(STORE), "record": "bag", "record_images": "masked", "record_ring": "300"})
+    (recorder,) = [node for node in build_graph(store, options) if node.name == "recorder"]
+    expected = {"output": str(Path("bag").resolve()), "images": "masked", "ring_s": 300.0}
+    assert recorder.parameters.items() >= expected.items()
+    with pytest.raises(GraphError, match="record_ring is -1, expected 0"):
+        GraphOptions(store=STORE, record_ring=-1.0)
+
+
 def test_cores_wait_longer_for_one_another_when_time_runs_faster(store):
     parameters = ROOT / "config" / "graph.yaml"
     settings = load_settings(parameters)
@@ -99,7 +108,7 @@ def test_each_node_can_have_its_own_process(store):
         ({"seed": "1.5"}, "seed is '1.5', expected a whole number"),
         ({"markers": "maybe"}, "markers is 'maybe', expected true or false"),
         ({"namespace": "shop 1"}, "namespace is 'shop 1', expected a ROS namespace"),
-        ({"sensors": "none", "speed": "2"}, "only simulated sensors can hurry"),
+        ({"sensors": "files", "speed": "2"}, "only simulations and bags can hurry"),
         ({"store": ""}, "no store is given"),
     ],
 )

@@ -31,7 +31,7 @@ class CheckoutNode(CoreNode):
         self._receipts_folder = Path(files.receipts_folder) if files.receipts_folder else None
         self._ledger = LedgerPayments(Path(files.ledger)) if files.ledger else None
         self.run_core(
-            Checkout(store, config, self._ledger),
+            lambda: Checkout(store, config, self._ledger),
             inputs=[topics.CARTS],
             outputs=[topics.RECEIPTS, topics.REVIEWS, topics.ALERTS],
         )

@@ -71,10 +71,19 @@ def read_receipt(path: Path) -> Receipt:
     Raises ReceiptFileError naming file and field, OSError if the file cannot be opened.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ReceiptFileError(f"{path}: not JSON ({error})") from None
+    return parse_receipt(text, str(path))
+
+
+def parse_receipt(text: str, path: str) -> Receipt:
+    """As ``read_receipt``, of a file's text; ``path`` names it in errors."""
+    try:
+        document = json.loads(text)
     except ValueError as error:
         raise ReceiptFileError(f"{path}: not JSON ({error})") from None
-    reader = _Reader(str(path))
+    reader = _Reader(path)
     names = {name: status for status, name in _STATUS_NAMES.items()}
     status = reader.get(document, "status", str, "")
     if status not in names:

@@ -8,7 +8,7 @@ A node that runs a core is this much:
             config = self.declare(TrackerConfig)
             store = load_store(self.store_folder())
             self.run_core(
-                Tracker(store, config),
+                lambda: Tracker(store, config),
                 inputs=[topics.detections(camera) for camera in store.cameras],
                 outputs=[topics.TRACKS],
             )
@@ -33,8 +33,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpHandle, JumpThreshold, TimeJump
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -49,7 +50,7 @@ from aisle_contract.config import from_mapping, parameter
 from aisle_contract.conversions import from_message, to_message
 from aisle_contract.qos import Profile
 from aisle_contract.record_topics import topic_of
-from aisle_contract.records import Diagnostic, DiagnosticLevel, Record, StepResult
+from aisle_contract.records import NANOSECONDS, Diagnostic, DiagnosticLevel, Record, StepResult
 from aisle_contract.stop_request import StopRequest
 
 C = TypeVar("C")
@@ -60,6 +61,8 @@ DIAGNOSTICS_PERIOD_S = 1.0
 WARNING_PERIOD_S = 10.0
 #: Values of a node's "messages" diagnostic that count what did not get through.
 DROPS = ("lost by the middleware", "malformed", "not sent")
+#: /clock has begun anew if it goes back by more than this, and behind what a node has seen: a recording is played again.
+JUMP_BACK_S = 1.0
 #: Longest time until a signal is noticed.
 SPIN_TIMEOUT_S = 0.5
 
@@ -99,6 +102,8 @@ class CoreNode(Node):
         self._senders: dict[topics.Topic, Publisher] = {}
         self._counts = MessageCounts()
         self._core: Core | None = None
+        self._newest_ns: int | None = None
+        self._jumps: JumpHandle | None = None
         self._warned_at: dict[str, float] = {}
         self._warnings_held_back = 0
         self._diagnostics_sender = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS.name, to_rclpy(topics.DIAGNOSTICS.qos))
@@ -122,15 +127,51 @@ class CoreNode(Node):
             raise ValueError(f"node '{self.get_fully_qualified_name()}': parameter 'store' is not set, expected a store's folder")
         return Path(folder)
 
-    def run_core(self, core: Core, inputs: Iterable[topics.Topic], outputs: Iterable[topics.Topic]) -> None:
-        """Feeds ``core`` with the records of ``inputs`` and publishes what it gives. ``outputs`` are advertised at once, so that
+    def run_core(self, make_core: Callable[[], Core], inputs: Iterable[topics.Topic], outputs: Iterable[topics.Topic]) -> None:
+        """Makes a core, feeds it with the records of ``inputs`` and publishes what it gives. ``outputs`` are advertised at once, so that
         subscribers are matched before the first record. The service ``~/flush`` ends a recording: the core releases what it holds back.
+        When time begins anew (``on_new_time``), a new core takes the place of the old one, which knows what has not happened yet.
         """
-        self._core = core
+
+        def begin() -> None:
+            self._core = make_core()
+
+        begin()
         self.advertise(*outputs)
         for topic in inputs:
             self.subscribe(topic, self._step)
         self.create_service(Trigger, "~/flush", self._flush)
+        self.on_new_time(begin)
+
+    def on_new_time(self, begin: Callable[[], None]) -> None:
+        """Calls ``begin`` when a recording is played from an earlier time on: a player asks for it by the service ``~/reset``, with any
+        other one simulated time (/clock) goes back behind the newest record that the node has got.
+        """
+
+        def reset() -> None:
+            self._newest_ns = None
+            begin()
+            self.get_logger().info("time begins anew: the state is reset")
+
+        def on_reset(request: Any, response: Any) -> Any:
+            reset()
+            response.success = True
+            return response
+
+        def on_jump(jump: TimeJump) -> None:
+            now_ns = self.get_clock().now().nanoseconds
+            if self._newest_ns is not None and self._newest_ns > now_ns + JUMP_BACK_S * NANOSECONDS:
+                reset()
+
+        self.create_service(Trigger, "~/reset", on_reset)
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-JUMP_BACK_S), on_clock_change=False)
+        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=on_jump)
+
+    def destroy_node(self) -> None:
+        if self._jumps is not None:
+            self._jumps.unregister()
+            self._jumps = None
+        super().destroy_node()
 
     def subscribe(self, topic: topics.Topic, callback: Callable[[Any], None]) -> None:
         """Calls ``callback(record)`` for each record of a topic. Malformed messages are counted and logged, not passed on."""
@@ -143,6 +184,7 @@ class CoreNode(Node):
                 self._counts.malformed += 1
                 self.warn(f"{topic.name}: {error}")
                 return
+            self._newest_ns = record.stamp_ns if self._newest_ns is None else max(self._newest_ns, record.stamp_ns)
             callback(record)
 
         losses = SubscriptionEventCallbacks(message_lost=self._on_lost)

@@ -11,17 +11,19 @@ from dataclasses import dataclass
 
 import pytest
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from aisle_contract import qos, topics
 from aisle_contract.base_node import CoreNode, message_class, to_rclpy
 from aisle_contract.config import parameter
 from aisle_contract.conversions import to_message
-from aisle_contract.records import Alert, AlertLevel, Diagnostic, DiagnosticLevel, GateEvent, GateEventKind, StepResult
+from aisle_contract.records import NANOSECONDS, Alert, AlertLevel, Diagnostic, DiagnosticLevel, GateEvent, GateEventKind, StepResult
 
 DOMAIN = "61"
 
@@ -56,7 +58,8 @@ class EchoCore:
 class EchoNode(CoreNode):
     def __init__(self, **options) -> None:
         super().__init__("echo", **options)
-        self.run_core(EchoCore(self.declare(EchoConfig)), inputs=[topics.gate_events("a")], outputs=[topics.ALERTS])
+        config = self.declare(EchoConfig)
+        self.run_core(lambda: EchoCore(config), inputs=[topics.gate_events("a")], outputs=[topics.ALERTS])
 
 
 @pytest.fixture
@@ -127,6 +130,71 @@ def test_records_go_through_the_core_and_diagnostics_tell(context):
     assert states["echo: messages"].level == b"\x01"
     assert (states["echo: echo"].level, states["echo: echo"].message) == (b"\x01", "quiet")
     assert len(alerts) == 3
+    executor.shutdown()
+
+
+class CountingCore(EchoCore):
+    """Tells how many gate events it has seen."""
+
+    seen = 0
+
+    def step(self, record: GateEvent) -> StepResult:
+        self.seen += 1
+        return StepResult([self._alert(record.stamp_ns, str(self.seen))])
+
+
+class CountingNode(CoreNode):
+    def __init__(self, **options) -> None:
+        super().__init__("counting", **options)
+        self.run_core(lambda: CountingCore(EchoConfig()), inputs=[topics.gate_events("a")], outputs=[topics.ALERTS])
+
+
+def test_a_core_begins_anew_when_time_does(context):
+    node = CountingNode(context=context, parameter_overrides=[Parameter("use_sim_time", value=True)])
+    probe = rclpy.create_node("probe", context=context)
+    alerts = []
+    gate = topics.gate_events("a")
+    sender = probe.create_publisher(message_class(gate.type), gate.name, to_rclpy(gate.qos))
+    clock = probe.create_publisher(Clock, topics.CLOCK.name, to_rclpy(qos.STREAM))
+    probe.create_subscription(message_class(topics.ALERTS.type), topics.ALERTS.name, lambda m: alerts.append(m.text), to_rclpy(qos.STATE))
+    reset = probe.create_client(Trigger, "counting/reset")
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    executor.add_node(probe)
+
+    def spin_until(condition) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, "nothing came in 30 s"
+            executor.spin_once(timeout_sec=0.1)
+
+    def tell_time(second: int) -> None:
+        clock.publish(Clock(clock=Time(sec=second)))
+        spin_until(lambda: node.get_clock().now().nanoseconds == second * NANOSECONDS)
+
+    def send(second: int) -> str:
+        count = len(alerts)
+        sender.publish(to_message(GateEvent(second * NANOSECONDS, "a", GateEventKind.STATUS)))
+        spin_until(lambda: len(alerts) > count)
+        return alerts[-1]
+
+    spin_until(lambda: sender.get_subscription_count() and clock.get_subscription_count() and reset.service_is_ready())
+    tell_time(100)
+    assert [send(100), send(101)] == ["1", "2"]
+    # Forwards, and back to a time that the node's records have not reached, nothing is forgotten.
+    tell_time(200)
+    tell_time(150)
+    assert send(160) == "3"
+    tell_time(100)
+    assert send(100) == "1"
+    # A player that asks for it first does not have it done twice.
+    assert send(130) == "2"
+    answer = reset.call_async(Trigger.Request())
+    spin_until(answer.done)
+    assert answer.result().success
+    assert send(50) == "1"
+    tell_time(50)
+    assert send(51) == "2"
     executor.shutdown()
 
 

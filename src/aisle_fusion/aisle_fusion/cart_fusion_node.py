@@ -17,7 +17,7 @@ class CartFusionNode(CoreNode):
         store = load_store(self.store_folder())
         gates = [topics.gate_events(gate) for gate in store.gates]
         self.run_core(
-            CartFusion(store, config),
+            lambda: CartFusion(store, config),
             inputs=[topics.TRACKS, topics.SHELF_EVENTS, topics.ITEM_OBSERVATIONS, *gates],
             outputs=[topics.CARTS, topics.ALERTS],
         )

@@ -17,7 +17,7 @@ class ShelfMonitorNode(CoreNode):
         config = self.declare(ShelfMonitorConfig)
         store = load_store(self.store_folder())
         self.run_core(
-            ShelfMonitor(store, config),
+            lambda: ShelfMonitor(store, config),
             inputs=[topics.weights(*shelf.key) for shelf in store.shelves()],
             outputs=[topics.SHELF_EVENTS],
         )

@@ -21,14 +21,13 @@ class TrackerNode(CoreNode):
         super().__init__("tracker", **options)
         config = self.declare(TrackerConfig)
         store = load_store(self.store_folder())
-        tracker = PersonTracker(store, config)
-        # Counts from now on: making the tracker takes longer than a camera may be silent on a busy machine.
-        self._health = CameraHealth(store.cameras)
         self.run_core(
-            tracker,
+            lambda: PersonTracker(store, config),
             inputs=[topics.detections(camera) for camera in store.cameras],
             outputs=[topics.TRACKS],
         )
+        # Counts from now on: making the tracker takes longer than a camera may be silent on a busy machine.
+        self._health = CameraHealth(store.cameras)
         # Steady time: when all cameras are silent nothing else would call the node any more.
         self.create_timer(CHECK_PERIOD_S, self._tell_changes, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

@@ -6,6 +6,7 @@ at the plates at the labelled time plus ``lead_in_s``, which makes room for comi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -126,6 +127,12 @@ class ShopperMotion:
         left_hand = bool(side > 0.05)
         squat, lean = body.bend_to_reach(position, heading, self.stature, reach.target, left_hand)
         return replace(reach, left_hand=left_hand, squat=squat, lean=lean)
+
+    def with_gesture(self, reach: Reach) -> ShopperMotion:
+        """The same person who also reaches somewhere without taking anything from a shelf."""
+        other = copy.copy(self)
+        other.reaches = tuple(sorted((*self.reaches, self._bent(reach)), key=lambda reach: reach.time_s))
+        return other
 
     def present(self, times: np.ndarray) -> np.ndarray:
         """bool [T]."""

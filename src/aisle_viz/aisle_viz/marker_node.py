@@ -44,7 +44,13 @@ class MarkerNode(CoreNode):
         # The history that late joiners get holds only the newest markers, so the furniture comes again and again.
         still = MarkerArray(markers=[_marker(shape) for shape in furniture(store)])
         self.send(topics.MARKERS, still)
+        self.on_new_time(lambda: self._begin(MarkerScene(store, config), still))
         self.create_timer(config.refresh_s, lambda: self.send(topics.MARKERS, still), clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _begin(self, scene: MarkerScene, still: MarkerArray) -> None:
+        self._scene = scene
+        self.send(topics.MARKERS, MarkerArray(markers=[Marker(action=Marker.DELETEALL)]))
+        self.send(topics.MARKERS, still)
 
     def _show(self, record: Record) -> None:
         shapes = self._scene.step(record)

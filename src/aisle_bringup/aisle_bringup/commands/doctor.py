@@ -209,6 +209,7 @@ def optional_parts(wheels: bool) -> Iterator[Finding]:
         ("openvino", "person detector on Intel processors", FIRST_RUN),
         ("onnxruntime", "person detector from ONNX models", FIRST_RUN),
         ("torch", "person detector from PyTorch models", "./aisle --with torch"),
+        ("pyarrow", "bag export as Parquet; CSV needs nothing", "./aisle --with parquet"),
         ("cv_bridge", "rare image encodings; common ones need nothing", ros_only.format("cv-bridge")),
         ("launch_ros", "ros2 launch; ./aisle up needs nothing", ros_only.format("launch-ros")),
     ):

@@ -1,0 +1,72 @@
+"""Messages of chunks against the MCAP library's own loop."""
+
+from __future__ import annotations
+
+import io
+from typing import IO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcap.reader import SeekingReader
+from mcap.summary import Summary
+from mcap.writer import CompressionType, IndexType, Writer
+
+from aisle_bags.mcap_chunks import stored_messages
+
+
+def file(log_times: list[int], compression: CompressionType = CompressionType.ZSTD, indexes: IndexType = IndexType.ALL) -> IO[bytes]:
+    """Messages of three channels in turn, in chunks of few messages, stored in the given order."""
+    stream = io.BytesIO()
+    writer = Writer(stream, chunk_size=100, compression=compression, index_types=indexes)
+    writer.start()
+    schema = writer.register_schema("kind", "ros2msg", b"")
+    channels = [writer.register_channel(name, "cdr", schema) for name in "abc"]
+    for number, log_time_ns in enumerate(log_times):
+        writer.add_message(channels[number % 3], log_time_ns, bytes([number % 256]) * (number % 40), log_time_ns, number)
+    writer.finish()
+    return stream
+
+
+def summary_of(stream: IO[bytes]) -> Summary:
+    stream.seek(0)
+    return SeekingReader(stream).get_summary()
+
+
+def by_library(stream: IO[bytes], topics: str) -> list[tuple[int, int, bytes]]:
+    stream.seek(0)
+    found = SeekingReader(stream).iter_messages(topics=list(topics))
+    return [(message.log_time, message.channel_id, message.data) for _, _, message in found]
+
+
+def by_chunks(stream: IO[bytes], topics: str) -> list[tuple[int, int, bytes]]:
+    summary = summary_of(stream)
+    channels = {number for number, channel in summary.channels.items() if channel.topic in topics}
+    return [(time, channel, data) for time, _, channel, data, _, _ in stored_messages(stream, summary, channels)]
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=60),
+    st.sampled_from(["abc", "b", "ca"]),
+    st.sampled_from(CompressionType),
+    st.sampled_from([IndexType.ALL, IndexType.CHUNK]),
+)
+def test_any_order_of_storage_gives_the_librarys_order(log_times, topics, compression, indexes) -> None:
+    stream = file(log_times, compression, indexes)
+    assert by_chunks(stream, topics) == by_library(stream, topics)
+
+
+def test_chunks_are_read_one_after_the_other() -> None:
+    stream = file(list(range(300)))
+    messages = stored_messages(stream, summary_of(stream), {1, 2, 3})
+    next(messages)
+    assert stream.tell() < len(stream.getvalue()) / 10
+
+
+def test_damage_is_noticed() -> None:
+    stream = file(list(range(40)), CompressionType.NONE)
+    summary = summary_of(stream)
+    stream.seek(summary.chunk_indexes[1].chunk_start_offset + 80)
+    stream.write(b"\xff\xff\xff")
+    with pytest.raises(Exception, match=r"(?i)crc"):
+        list(stored_messages(stream, summary, {1, 2, 3}))
