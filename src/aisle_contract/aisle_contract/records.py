@@ -14,6 +14,9 @@ import numpy as np
 
 NANOSECONDS = 1_000_000_000
 
+#: Shopper ids of gate events that begin so are staff: they refill shelves and are charged nothing.
+STAFF_PREFIX = "staff:"
+
 #: COCO-17 keypoint names in the order of ``PersonDetections.keypoints``.
 COCO_KEYPOINTS = (
     "nose",
