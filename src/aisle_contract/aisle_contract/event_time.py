@@ -27,6 +27,10 @@ class EventTimeBuffer(Generic[T]):
         self._last: dict[str, int | None] = {source: None for source in sources}
         self._max_lateness_ns = max_lateness_ns
         self._heap: list[tuple[int, str, int, T]] = []
+        # The slowest source stands first. An entry may be older than the source's last stamp: it is renewed when it comes first.
+        self._slowest: list[tuple[int, str]] = []
+        self._unheard = len(self._last)
+        self._given_up: set[str] = set()
         self._count: dict[str, int] = {}
         self._first_ns: int | None = None
         self._newest_ns: int | None = None
@@ -35,11 +39,14 @@ class EventTimeBuffer(Generic[T]):
 
     def push(self, source: str, stamp_ns: int, record: T) -> bool:
         """Takes one record; False if it came too late and was dropped."""
-        self._first_ns = stamp_ns if self._first_ns is None else min(self._first_ns, stamp_ns)
-        self._newest_ns = stamp_ns if self._newest_ns is None else max(self._newest_ns, stamp_ns)
+        if self._newest_ns is None:
+            self._first_ns = self._newest_ns = stamp_ns
+        elif stamp_ns > self._newest_ns:
+            self._newest_ns = stamp_ns
+        elif stamp_ns < self._first_ns:
+            self._first_ns = stamp_ns
         if source in self._last:
-            last = self._last[source]
-            self._last[source] = stamp_ns if last is None else max(last, stamp_ns)
+            self._hear(source, stamp_ns)
         if self._released_ns is not None and stamp_ns <= self._released_ns:
             self.dropped[source] = self.dropped.get(source, 0) + 1
             return False
@@ -48,21 +55,42 @@ class EventTimeBuffer(Generic[T]):
         heapq.heappush(self._heap, (stamp_ns, source, number, record))
         return True
 
+    def _hear(self, source: str, stamp_ns: int) -> None:
+        last = self._last[source]
+        if last is not None and stamp_ns <= last:
+            return
+        self._last[source] = stamp_ns
+        if last is None:
+            self._unheard -= 1
+        elif source in self._given_up:
+            self._given_up.remove(source)
+        else:
+            return
+        heapq.heappush(self._slowest, (stamp_ns, source))
+
     @property
     def lost(self) -> list[str]:
         """Sources that are not waited for at present, sorted."""
-        return sorted(source for source in self._last if not self._is_waited_for(source))
+        return sorted(source for source, last in self._last.items() if not self._is_waited_for(last))
 
     @property
     def watermark_ns(self) -> int | None:
         """Everything up to this stamp can be released; None while nothing can."""
-        waited = [self._last[source] for source in self._last if self._is_waited_for(source)]
-        if None in waited:
+        if self._newest_ns is None or (self._unheard and self._is_waited_for(None)):
             return None
-        return min(waited, default=self._newest_ns)
+        while self._slowest:
+            stamp_ns, source = self._slowest[0]
+            last = self._last[source]
+            if last != stamp_ns:
+                heapq.heapreplace(self._slowest, (last, source))
+            elif self._is_waited_for(last):
+                return stamp_ns
+            else:
+                heapq.heappop(self._slowest)
+                self._given_up.add(source)
+        return self._newest_ns
 
-    def _is_waited_for(self, source: str) -> bool:
-        last = self._last[source]
+    def _is_waited_for(self, last: int | None) -> bool:
         # One that has never reported has the time from the first record on to do so.
         since = self._first_ns if last is None else last
         return since is None or since >= self._newest_ns - self._max_lateness_ns

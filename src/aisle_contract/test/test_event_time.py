@@ -84,3 +84,59 @@ def test_any_arrival_within_the_lateness_gives_the_same_sequence(data):
     released += buffer.flush()
     assert released == sorted(stamped)
     assert buffer.dropped == {}
+
+
+class PlainBuffer:
+    """The rule as it is described, written down without any thought of speed."""
+
+    def __init__(self, sources: list[str], lateness: int) -> None:
+        self.last: dict[str, int | None] = dict.fromkeys(sources)
+        self.lateness = lateness
+        self.stamps: list[int] = []
+        self.held: list[tuple[int, str, int]] = []
+        self.released: int | None = None
+
+    def push(self, source: str, stamp: int) -> bool:
+        self.stamps.append(stamp)
+        if source in self.last:
+            self.last[source] = max(stamp, self.last[source] or 0)
+        if self.released is not None and stamp <= self.released:
+            return False
+        self.held.append((stamp, source, len(self.stamps)))
+        return True
+
+    def waited_for(self) -> list[str]:
+        since = {source: min(self.stamps) if last is None else last for source, last in self.last.items()}
+        return [source for source in self.last if since[source] >= max(self.stamps) - self.lateness]
+
+    def watermark(self) -> int | None:
+        waited = [self.last[source] for source in self.waited_for()]
+        return None if None in waited else min(waited, default=max(self.stamps))
+
+    def pop_ready(self) -> list[tuple[int, str, int]]:
+        until = self.watermark()
+        if until is None:
+            return []
+        self.released = until if self.released is None else max(self.released, until)
+        ready = sorted(entry for entry in self.held if entry[0] <= until)
+        self.held = [entry for entry in self.held if entry[0] > until]
+        return ready
+
+
+@given(
+    sources=st.lists(st.sampled_from("abcd"), unique=True),
+    arrivals=st.lists(st.tuples(st.sampled_from("abcdx"), st.integers(0, 400)), min_size=1, max_size=60),
+    steps=st.lists(st.integers(0, 30), min_size=60, max_size=60),
+)
+def test_sources_that_are_lost_and_come_back_late_are_treated_as_described(sources, arrivals, steps):
+    """Against the plain rule: stamps that mostly grow, now and then leap ahead or fall far behind."""
+    buffer, plain = EventTimeBuffer(sources, max_lateness_ns=100), PlainBuffer(sources, lateness=100)
+    now = 0
+    for number, ((source, offset), step) in enumerate(zip(arrivals, steps, strict=False), 1):
+        now += step
+        stamp = max(now + offset - 200 if offset % 3 == 0 else now, 0)
+        assert buffer.push(source, stamp, (stamp, source, number)) == plain.push(source, stamp)
+        assert buffer.watermark_ns == plain.watermark()
+        assert buffer.lost == sorted(set(sources) - set(plain.waited_for()))
+        if offset % 4:
+            assert buffer.pop_ready() == plain.pop_ready()
