@@ -7,6 +7,8 @@ noise and phase is followed bin by bin (``shelf_monitor_levels``); plates that m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from aisle_contract.event_time import EventTimeBuffer
@@ -21,9 +23,9 @@ from aisle_contract.records import (
     StepResult,
 )
 from aisle_fusion.shelf_monitor_changes import Change, ShelfChanges
-from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, REPORT_NS, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 from aisle_fusion.shelf_monitor_levels import Phase, PlateLevels, bins
-from aisle_fusion.shelf_monitor_samples import PlateColumns, SamplePiece, bin_loads, pieces_of
+from aisle_fusion.shelf_monitor_samples import PlateColumns, SampleBins, SampleStream
 from aisle_store.store import ShelfKey, Store
 
 #: A plate whose load stays the same to the last digit for this long is reported as stuck.
@@ -46,29 +48,34 @@ class ShelfMonitor:
         self._config = config
         self._columns = PlateColumns(store)
         self._delay_ns = (bins(max(config.settle_s, config.steady_long_s, config.steady_s)) + 2) * BIN_NS
-        self._bridged_reports = int(config.bridged_gap_s * NANOSECONDS) // REPORT_NS + 1
+        self._bridged_bins = bins(config.bridged_gap_s)
         self._shelf_of_source = {_source(key): key for key in self._columns.shelves}
-        self._found: dict[tuple[ShelfKey, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] = {}
         self._warned: set[tuple[str, ...]] = set()
         self._ignored = 0
         self._start_anew()
 
     def step(self, record: ScaleReading) -> StepResult:
         result = StepResult()
-        if not self._accept(record, result):
+        stream = self._streams.get((record.gondola, record.shelf, record.plates)) or self._open(record, result)
+        if stream is None or not self._is_well_formed(record, stream, result):
             return result
-        self._take(self._buffer.pop_ready())
+        if self._buffer.push(stream.source, record.end_ns, None):
+            self._samples.take(stream.samples, record)
+        self._buffer.pop_ready()
         watermark = self._buffer.watermark_ns
         if watermark is not None:
-            self._judge_until((watermark + 1) // REPORT_NS, result)
+            self._judge_until(watermark // BIN_NS, result)
         return result
 
     def flush(self) -> StepResult:
         """Judges what is held back. A load that still changes gives no event but a warning. Afterwards the monitor starts anew."""
         result = StepResult()
-        self._take(self._buffer.flush())
-        if self._waiting:
-            self._judge_until(max(self._waiting) + 1, result)
+        for stream in self._streams.values():
+            if stream is not None:
+                self._samples.release(stream.samples)
+        newest = self._samples.newest_bin
+        if newest is not None:
+            self._judge_until(newest + 1, result)
         self._finish(result)
         self._start_anew()
         return result
@@ -77,11 +84,12 @@ class ShelfMonitor:
         return [self._order_diagnostic(), *(self._shelf_diagnostic(key) for key in self._columns.shelves)]
 
     def _start_anew(self) -> None:
-        config = self._config
-        self._buffer: EventTimeBuffer[SamplePiece] = EventTimeBuffer(self._shelf_of_source, int(config.max_lateness_s * NANOSECONDS))
-        self._waiting: dict[int, list[SamplePiece]] = {}
-        self._report: int | None = None
-        self._last_filled_report = 0
+        self._buffer: EventTimeBuffer[None] = EventTimeBuffer(self._shelf_of_source, int(self._config.max_lateness_s * NANOSECONDS))
+        self._samples = SampleBins(self._columns.count)
+        #: By shelf and plates; None for readings that are ignored.
+        self._streams: dict[tuple[str, str, tuple[str, ...]], _Stream | None] = {}
+        self._bin: int | None = None
+        self._last_filled_bin = 0
         self._promised_ns = 0
         self._ready: list[ShelfEvent] = []
         self._reset_levels()
@@ -91,75 +99,76 @@ class ShelfMonitor:
         self._changes = ShelfChanges(self._config, self._levels, self._columns.exists, self._columns.width)
         self._first_bin = 0
 
-    def _accept(self, record: ScaleReading, result: StepResult) -> bool:
-        """Pushes a reading's pieces; False if nothing can be made of it."""
-        key = (record.gondola, record.shelf)
+    def _open(self, record: ScaleReading, result: StepResult) -> _Stream | None:
+        """What is known of readings like this one; None if nothing can be made of them."""
+        key, plates = (record.gondola, record.shelf), record.plates
+        name = (*key, plates)
+        if name in self._streams:
+            self._ignored += 1
+            return None
         if key not in self._columns.plates:
             self._ignored += 1
-            self._warn_once(result, key, f"shelf {record.gondola}/{record.shelf} is not in the store's layout: its readings are ignored")
-            return False
-        expected = (len(record.weights), len(record.plates))
-        if np.shape(record.weights) != expected or record.sample_period_ns <= 0:
-            self._ignored += 1
-            found = f"weights {np.shape(record.weights)}, sample period {record.sample_period_ns} ns"
-            text = f"shelf {key[0]}/{key[1]}: a reading has {found}, expected [samples, {len(record.plates)} plates] and a positive period"
-            self._warn_once(result, (*key, "malformed"), text)
-            return False
-        known, columns = self._find(key, record.plates, result)
-        accepted = False
-        if len(record.weights) and len(known):
-            for piece in pieces_of(record, known, columns):
-                accepted |= self._buffer.push(_source(key), int(piece.stamps[-1]), piece)
-        return accepted
+            self._streams[name] = None
+            self._warn_once(result, key, f"shelf {key[0]}/{key[1]} is not in the store's layout: its readings are ignored")
+            return None
+        unknown = [plate for plate in plates if plate not in self._columns.plates[key]]
+        if unknown:
+            text = f"shelf {key[0]}/{key[1]}: plates {', '.join(unknown)} are not in the store's layout: they are ignored"
+            self._warn_once(result, (*key, *unknown), text)
+        samples = SampleStream(*self._columns.find(key, plates))
+        self._streams[name] = _Stream(_source(key), samples) if len(samples.known) else None
+        return self._streams[name]
 
-    def _find(self, key: ShelfKey, plates: tuple[str, ...], result: StepResult) -> tuple[np.ndarray, np.ndarray]:
-        if (key, plates) not in self._found:
-            self._found[key, plates] = self._columns.find(key, plates)
-            unknown = [plate for plate in plates if plate not in self._columns.plates[key]]
-            if unknown:
-                text = f"shelf {key[0]}/{key[1]}: plates {', '.join(unknown)} are not in the store's layout: they are ignored"
-                self._warn_once(result, (*key, *unknown), text)
-        return self._found[key, plates]
+    def _is_well_formed(self, record: ScaleReading, stream: _Stream, result: StepResult) -> bool:
+        shape = record.weights.shape
+        if len(shape) == 2 and shape[1] == len(record.plates) and record.sample_period_ns > 0:
+            return shape[0] > 0
+        self._ignored += 1
+        found = f"weights {shape}, sample period {record.sample_period_ns} ns"
+        text = f"shelf {stream.source}: a reading has {found}, expected [samples, {len(record.plates)} plates] and a positive period"
+        self._warn_once(result, (stream.source, "malformed"), text)
+        return False
 
     def _warn_once(self, result: StepResult, about: tuple[str, ...], text: str) -> None:
         if about not in self._warned:
             self._warned.add(about)
             result.warnings.append(text)
 
-    def _take(self, pieces: list[SamplePiece]) -> None:
-        for piece in pieces:
-            self._waiting.setdefault(piece.report, []).append(piece)
-            if self._report is None:
-                self._report = self._last_filled_report = piece.report
-
-    def _judge_until(self, end_report: int, result: StepResult) -> None:
-        while self._report is not None and self._report < end_report:
-            pieces = self._waiting.pop(self._report, [])
-            if pieces:
-                self._last_filled_report = self._report
-            elif self._report - self._last_filled_report > self._bridged_reports:
+    def _judge_until(self, end_bin: int, result: StepResult) -> None:
+        if self._bin is None:
+            # Reports end at the same times whatever comes first.
+            oldest = self._samples.oldest_bin
+            self._bin = self._last_filled_bin = (end_bin if oldest is None else oldest) // BINS_PER_REPORT * BINS_PER_REPORT
+        while self._bin < end_bin:
+            loads = self._samples.pop(self._bin)
+            if loads is not None:
+                self._last_filled_bin = self._bin
+            elif self._bin - self._last_filled_bin > self._bridged_bins:
                 # All shelves were silent: nothing can be said about that time, and levels do not outlast it.
-                if not self._waiting:
+                oldest = self._samples.oldest_bin
+                if oldest is None:
                     return
-                self._skip_to(min(self._waiting), result)
+                self._skip_to(oldest // BINS_PER_REPORT * BINS_PER_REPORT, result)
                 continue
-            self._judge(self._report, pieces, result)
-            self._report += 1
+            else:
+                loads = np.full(self._columns.count, np.nan)
+            self._judge(self._bin, loads, result)
+            self._bin += 1
 
-    def _skip_to(self, report: int, result: StepResult) -> None:
-        silent_s = (report - self._last_filled_report) * REPORT_NS / NANOSECONDS
+    def _skip_to(self, number: int, result: StepResult) -> None:
+        silent_s = (number - self._last_filled_bin) * BIN_NS / NANOSECONDS
         result.warnings.append(f"no shelf gave a reading for {silent_s:.1f} s: all levels are taken anew")
         self._reset_levels()
-        self._report = self._last_filled_report = report
+        self._bin = self._last_filled_bin = number
 
-    def _judge(self, report: int, pieces: list[SamplePiece], result: StepResult) -> None:
+    def _judge(self, number: int, loads: np.ndarray, result: StepResult) -> None:
         if self._levels.bin < 0:
-            self._first_bin = report * BINS_PER_REPORT
-        for loads in bin_loads(report, pieces, self._columns.count):
-            self._levels.add_bin(loads)
-            self._ready += [self._event(change) for change in self._changes.step()]
-        self._warn_about_abandoned(result)
-        self._give((report + 1) * REPORT_NS - self._delay_ns, result)
+            self._first_bin = number
+        self._levels.add_bin(loads)
+        self._ready += [self._event(change) for change in self._changes.step()]
+        if self._levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
+            self._warn_about_abandoned(result)
+            self._give((number + 1) * BIN_NS - self._delay_ns, result)
 
     def _give(self, stamp_ns: int, result: StepResult) -> None:
         events = sorted(self._ready, key=lambda event: (event.end_ns, event.start_ns, event.event))
@@ -204,7 +213,7 @@ class ShelfMonitor:
         return [self._columns.shelves[number] for number in sorted({column // self._columns.width for column in columns})]
 
     def _order_diagnostic(self) -> Diagnostic:
-        dropped = sum(self._buffer.dropped.values())
+        dropped = sum(self._buffer.dropped.values()) + self._samples.too_late
         lost = self._buffer.lost
         bad = bool(dropped or lost or self._ignored)
         return Diagnostic(
@@ -241,6 +250,12 @@ class ShelfMonitor:
 
     def _named(self, key: ShelfKey, mask: np.ndarray) -> list[str]:
         return [plate for plate, marked in zip(self._columns.plates[key], mask, strict=True) if marked]
+
+
+@dataclass(frozen=True)
+class _Stream:
+    source: str
+    samples: SampleStream
 
 
 def _source(key: ShelfKey) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from aisle_fusion.shelf_monitor_config import BIN_NS, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 from aisle_fusion.shelf_monitor_levels import SHORT, Phase, PlateLevels, bins
 
 #: Standard deviations that a single plate's change needs to be the core of an event.
@@ -58,16 +58,17 @@ class ShelfChanges:
     def step(self) -> list[Change]:
         """Judges the newest bin of the levels; gives what has been settled with it."""
         levels = self._levels
-        self._drop_silent()
-        triggered = levels.triggered()
-        left = levels.left_again()
-        done = self._end_before_new_activity(triggered, left) if (triggered | left).any() else []
-        levels.settle()
-        if (levels.phase >= Phase.ACTIVE).any():
+        done = []
+        triggered, left = levels.triggered(), levels.left_again()
+        if len(triggered) or len(left):
+            done += self._end_before_new_activity(triggered, left)
+        if len(levels.busy):
+            levels.settle()
             done += self._end_settled()
             self._abandon_endless()
-        levels.find_first_levels()
-        levels.track_levels(self._near_activity())
+        if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
+            self._drop_silent()
+            levels.follow(self._near_activity() if len(levels.busy) else None)
         return done
 
     def finish(self) -> tuple[list[Change], list[int]]:
@@ -86,7 +87,7 @@ class ShelfChanges:
         """What was steady for long enough is over when something new begins at it or beside it, unless nothing had changed yet."""
         levels = self._levels
         done = []
-        fresh = triggered | left
+        fresh = np.union1d(triggered, left)
         for chain in self._chains():
             if self._is_settled(chain) and self._touches(chain, fresh):
                 measured = self._measure(chain, RESUME_SKIP, EARLY_FACTOR)
@@ -94,10 +95,9 @@ class ShelfChanges:
                     done += measured
                     self._take_levels(chain, RESUME_SKIP)
                     # A plate that left its settled load left its new level.
-                    triggered |= left & np.isin(np.arange(len(left)), chain)
-        ended = levels.phase == Phase.IDLE
-        levels.resume(np.flatnonzero(left & ~ended))
-        levels.activate(np.flatnonzero(triggered & ended))
+                    triggered = np.union1d(triggered, np.intersect1d(left, chain))
+        levels.resume(left[levels.phase[left] != Phase.IDLE])
+        levels.activate(triggered[levels.phase[triggered] == Phase.IDLE])
         return done
 
     def _end_settled(self) -> list[Change]:
@@ -165,12 +165,12 @@ class ShelfChanges:
         """Whether fresh activity lies on the chain or so near that it would join it."""
         reach = self._config.separation_plates - 1
         shelf = chain[0] // self._width
-        first = max(chain[0] - reach, shelf * self._width)
-        return bool(fresh[first : min(chain[-1] + reach + 1, (shelf + 1) * self._width)].any())
+        near = (fresh >= chain[0] - reach) & (fresh <= chain[-1] + reach) & (fresh // self._width == shelf)
+        return bool(near.any())
 
     def _chains(self) -> list[np.ndarray]:
         """Columns of moving or settled plates, cut where plates far enough apart or different shelves meet."""
-        busy = np.flatnonzero(self._levels.phase >= Phase.ACTIVE)
+        busy = self._levels.busy
         if not len(busy):
             return []
         cut = (np.diff(busy) >= self._config.separation_plates) | (np.diff(busy // self._width) > 0)
@@ -179,21 +179,20 @@ class ShelfChanges:
     def _near_activity(self) -> np.ndarray:
         """bool: columns so near to a moving plate that they would join its change."""
         near = (self._levels.phase >= Phase.ACTIVE).reshape(-1, self._width)
-        if near.any():
-            busy = near.copy()
-            for step in range(1, self._config.separation_plates):
-                near[:, step:] |= busy[:, :-step]
-                near[:, :-step] |= busy[:, step:]
+        busy = near.copy()
+        for step in range(1, self._config.separation_plates):
+            near[:, step:] |= busy[:, :-step]
+            near[:, :-step] |= busy[:, step:]
         return near.ravel()
 
     def _drop_silent(self) -> None:
         silent = self._levels.silent()
-        if silent.any():
+        if len(silent):
             self._levels.forget(silent)
 
     def _abandon_endless(self) -> None:
         levels = self._levels
-        endless = np.flatnonzero((levels.phase >= Phase.ACTIVE) & (levels.bin - levels.start_bin > self._longest_bins))
+        endless = levels.busy[levels.bin - levels.start_bin[levels.busy] > self._longest_bins]
         if len(endless):
             levels.forget(endless)
             self.abandoned += [int(plate) for plate in endless]

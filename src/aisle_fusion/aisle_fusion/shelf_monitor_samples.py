@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from aisle_contract.records import ScaleReading
-from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, REPORT_NS
+from aisle_fusion.shelf_monitor_config import BIN_NS
 from aisle_store.store import ShelfKey, Store
 
 #: A single sample this far from both its neighbours is an electrical glitch: a hand or an item takes longer than 1/60 s to come and go.
 GLITCH_KG = 0.5
+#: Samples of a plate for which a bin has room at first; it grows with faster shelves.
+SLOTS = 4
 
 
 class PlateColumns:
@@ -50,74 +51,118 @@ def _along(pose: np.ndarray, point: np.ndarray) -> float:
     return round(float(pose[:3, 0] @ (point - pose[:3, 3])), 6)
 
 
-@dataclass(frozen=True)
-class SamplePiece:
-    """Samples of one shelf within one report interval: ``stamps`` int64 [n] ns, ``loads`` float64 [n, len(columns)] kg."""
+@dataclass
+class SampleStream:
+    """Readings of the same plates, one after the other. ``known``: which values of a reading are taken, ``columns``: where to."""
 
-    report: int
-    stamps: np.ndarray
+    known: np.ndarray
     columns: np.ndarray
-    loads: np.ndarray
+    #: The newest two samples, of which the last one waits for its successor; its stamp.
+    tail: np.ndarray = field(init=False)
+    tail_ns: int = field(init=False, default=0)
+    bin: int = field(init=False, default=-1)
+    slot: int = field(init=False, default=0)
+    target: slice | np.ndarray = field(init=False)
+    all_known: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tail = np.zeros((0, len(self.known)), dtype=np.float32)
+        steps = np.diff(self.columns)
+        # Writing to a slice is much faster than to a list of columns, and nearly all readings are in the shelf's order.
+        self.target = slice(int(self.columns[0]), int(self.columns[-1]) + 1) if len(self.columns) and (steps == 1).all() else self.columns
+        self.all_known = bool((self.known == np.arange(len(self.known))).all())
 
 
-def pieces_of(reading: ScaleReading, known: np.ndarray, columns: np.ndarray) -> Iterator[SamplePiece]:
-    """Cuts a reading where report intervals meet, so that a piece is needed as a whole or not at all."""
-    stamps = reading.stamp_ns + np.arange(len(reading.weights), dtype=np.int64) * reading.sample_period_ns
-    loads = np.asarray(reading.weights, dtype=float)[:, known]
-    reports = stamps // REPORT_NS
-    cuts = np.flatnonzero(np.diff(reports)) + 1
-    for first, last in zip((0, *cuts), (*cuts, len(stamps)), strict=True):
-        yield SamplePiece(int(reports[first]), stamps[first:last], columns, loads[first:last])
-
-
-def bin_loads(report: int, pieces: list[SamplePiece], width: int) -> np.ndarray:
-    """float64 [BINS_PER_REPORT, width] kg: each plate's mean in each bin of a report interval, NaN where it gave no sample.
+class SampleBins:
+    """Sorts samples into bins as they come and gives each bin's mean loads once it is complete.
 
     A mean, not a median: shelves ring at up to half the sampling rate, and a median of the few samples of a bin makes an offset of that.
-    The result does not depend on how samples were cut into pieces.
+    Samples of a stream are told from glitches by their neighbours in the stream, and summed in their order, so the loads do not depend
+    on how the samples were cut into readings. For this each stream's newest sample is held back until the next one comes.
     """
-    table = _table(report, pieces, width)
-    present = np.isfinite(table)
-    count = present.sum(axis=1)
-    total = np.where(present, table, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._tables: dict[int, np.ndarray] = {}
+        self._slots = SLOTS
+        self._first_open_bin: int | None = None
+        #: Shelf samples that came after their bin had been given.
+        self.too_late = 0
 
-def _table(report: int, pieces: list[SamplePiece], width: int) -> np.ndarray:
-    """float64 [BINS_PER_REPORT, slots, width]: the samples of each bin in the order of their stamps."""
-    joined = list(_by_columns(pieces))
-    bins = [(piece.stamps - report * REPORT_NS) // BIN_NS for piece in joined]
-    slots = [_slots(of_piece) for of_piece in bins]
-    table = np.full((BINS_PER_REPORT, max((int(s.max()) + 1 for s in slots), default=1), width), np.nan)
-    for piece, of_bin, slot in zip(joined, bins, slots, strict=True):
-        table[of_bin[:, None], slot[:, None], piece.columns[None, :]] = _without_glitches(piece.loads)
-    return table
+    @property
+    def newest_bin(self) -> int | None:
+        return max(self._tables, default=None)
 
+    @property
+    def oldest_bin(self) -> int | None:
+        return min(self._tables, default=None)
 
-def _by_columns(pieces: list[SamplePiece]) -> Iterator[SamplePiece]:
-    """Joins the pieces of the same plates, in the order of their stamps."""
-    joined: dict[tuple[int, ...], list[SamplePiece]] = {}
-    for piece in pieces:
-        joined.setdefault(tuple(piece.columns), []).append(piece)
-    for same in joined.values():
-        stamps = np.concatenate([piece.stamps for piece in same])
-        order = np.argsort(stamps, kind="stable")
-        loads = np.concatenate([piece.loads for piece in same])
-        yield SamplePiece(same[0].report, stamps[order], same[0].columns, loads[order])
+    def take(self, stream: SampleStream, reading: ScaleReading) -> None:
+        """Sorts a reading's samples in, but for the last."""
+        weights = reading.weights
+        new = weights if stream.all_known and weights.shape[1] == len(stream.known) else weights[:, stream.known]
+        rows = np.concatenate((stream.tail, new))
+        held = min(len(stream.tail), 1)
+        before = len(stream.tail) - held
+        stream.tail = rows[-2:]
+        with np.errstate(invalid="ignore"):
+            steps = rows[1:] - rows[:-1]
+        # All in one number: it is not finite where a sample is not, and small where no sample can be a glitch.
+        if not np.vdot(steps, steps) < GLITCH_KG**2:
+            rows = _without_glitches(rows)
+        start, period, last = reading.stamp_ns, reading.sample_period_ns, len(new) - 1
+        if held:
+            self._put(stream, stream.tail_ns // BIN_NS, rows[before : before + 1])
+        first, offset = 0, before + held
+        while first < last:
+            number = (start + first * period) // BIN_NS
+            end = min(last, -((start - (number + 1) * BIN_NS) // period))
+            self._put(stream, number, rows[offset + first : offset + end])
+            first = end
+        stream.tail_ns = start + last * period
 
+    def release(self, stream: SampleStream) -> None:
+        """Sorts in the sample that was held back: nothing follows it."""
+        if len(stream.tail):
+            rows = stream.tail[-1:].astype(float)
+            rows[~np.isfinite(rows)] = np.nan
+            self._put(stream, stream.tail_ns // BIN_NS, rows)
+        stream.tail = stream.tail[:0]
 
-def _slots(bins: np.ndarray) -> np.ndarray:
-    """Counts up within runs of equal (sorted) bins: 0, 1, 2, 0, 1, ..."""
-    starts = np.r_[0, np.flatnonzero(np.diff(bins)) + 1]
-    lengths = np.diff(np.r_[starts, len(bins)])
-    return np.arange(len(bins)) - np.repeat(starts, lengths)
+    def pop(self, number: int) -> np.ndarray | None:
+        """float64 [width] kg: each plate's mean in a bin, NaN where it gave no sample. None if the bin is empty."""
+        self._first_open_bin = number + 1
+        table = self._tables.pop(number, None)
+        if table is None:
+            return None
+        missing = np.isnan(table)
+        np.copyto(table, 0.0, where=missing)
+        count = len(table) - np.add.reduce(missing, axis=0, dtype=float)
+        np.copyto(count, np.nan, where=count == 0)
+        return np.add.reduce(table, axis=0) / count
+
+    def _put(self, stream: SampleStream, number: int, rows: np.ndarray) -> None:
+        if self._first_open_bin is not None and number < self._first_open_bin:
+            self.too_late += len(rows)
+            return
+        # The stamps of two readings may overlap by their jitter; their samples do not.
+        number = max(number, stream.bin)
+        table = self._tables.get(number)
+        if table is None:
+            table = self._tables[number] = np.full((self._slots, self._width), np.nan)
+        first = stream.slot if stream.bin == number else 0
+        stream.bin, stream.slot = number, first + len(rows)
+        if stream.slot > len(table):
+            self._slots = stream.slot
+            grown = np.full((self._slots, self._width), np.nan)
+            grown[: len(table)] = table
+            table = self._tables[number] = grown
+        table[first : stream.slot, stream.target] = rows
 
 
 def _without_glitches(loads: np.ndarray) -> np.ndarray:
     """``loads`` [n, plates] with NaN for single samples that jump away from both their neighbours, which agree with one another."""
-    clean = loads.copy()
-    if len(loads) < 3:
-        return clean
+    clean = loads.astype(float)
     with np.errstate(invalid="ignore"):
         from_both = np.minimum(np.abs(loads[1:-1] - loads[:-2]), np.abs(loads[1:-1] - loads[2:]))
         clean[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)] = np.nan
