@@ -61,19 +61,18 @@ class ShelfMonitor:
             return result
         if self._buffer.push(stream.source, record.end_ns, None):
             self._samples.take(stream.samples, record)
-        self._buffer.pop_ready()
         watermark = self._buffer.watermark_ns
         if watermark is not None:
-            self._judge_until(watermark // BIN_NS, result)
+            complete = watermark // BIN_NS
+            if self._bin is None or complete > self._bin:
+                self._buffer.pop_ready()
+                self._judge_until(complete, result)
         return result
 
     def flush(self) -> StepResult:
         """Judges what is held back. A load that still changes gives no event but a warning. Afterwards the monitor starts anew."""
         result = StepResult()
-        for stream in self._streams.values():
-            if stream is not None:
-                self._samples.release(stream.samples)
-        newest = self._samples.newest_bin
+        newest = self._samples.newest_bin()
         if newest is not None:
             self._judge_until(newest + 1, result)
         self._finish(result)
@@ -116,16 +115,16 @@ class ShelfMonitor:
             text = f"shelf {key[0]}/{key[1]}: plates {', '.join(unknown)} are not in the store's layout: they are ignored"
             self._warn_once(result, (*key, *unknown), text)
         samples = SampleStream(*self._columns.find(key, plates))
-        self._streams[name] = _Stream(_source(key), samples) if len(samples.known) else None
+        self._streams[name] = _Stream(_source(key), len(plates), samples) if len(samples.known) else None
         return self._streams[name]
 
     def _is_well_formed(self, record: ScaleReading, stream: _Stream, result: StepResult) -> bool:
         shape = record.weights.shape
-        if len(shape) == 2 and shape[1] == len(record.plates) and record.sample_period_ns > 0:
+        if len(shape) == 2 and shape[1] == stream.plates and record.sample_period_ns > 0:
             return shape[0] > 0
         self._ignored += 1
         found = f"weights {shape}, sample period {record.sample_period_ns} ns"
-        text = f"shelf {stream.source}: a reading has {found}, expected [samples, {len(record.plates)} plates] and a positive period"
+        text = f"shelf {stream.source}: a reading has {found}, expected [samples, {stream.plates} plates] and a positive period"
         self._warn_once(result, (stream.source, "malformed"), text)
         return False
 
@@ -137,23 +136,28 @@ class ShelfMonitor:
     def _judge_until(self, end_bin: int, result: StepResult) -> None:
         if self._bin is None:
             # Reports end at the same times whatever comes first.
-            oldest = self._samples.oldest_bin
+            oldest = self._samples.oldest_bin()
             self._bin = self._last_filled_bin = (end_bin if oldest is None else oldest) // BINS_PER_REPORT * BINS_PER_REPORT
         while self._bin < end_bin:
-            loads = self._samples.pop(self._bin)
+            report_end = self._bin - self._bin % BINS_PER_REPORT + BINS_PER_REPORT
+            if end_bin < report_end and not len(self._levels.busy):
+                # Nothing can be known of a change that has not begun yet: a whole report at a time is much cheaper.
+                return
+            end = min(end_bin, report_end)
+            loads = self._samples.pop(self._bin, end)
             if loads is not None:
-                self._last_filled_bin = self._bin
+                self._last_filled_bin = end - 1
             elif self._bin - self._last_filled_bin > self._bridged_bins:
                 # All shelves were silent: nothing can be said about that time, and levels do not outlast it.
-                oldest = self._samples.oldest_bin
+                oldest = self._samples.oldest_bin()
                 if oldest is None:
                     return
-                self._skip_to(oldest // BINS_PER_REPORT * BINS_PER_REPORT, result)
+                self._skip_to(oldest, result)
                 continue
             else:
-                loads = np.full(self._columns.count, np.nan)
+                loads = np.full((end - self._bin, self._columns.count), np.nan)
             self._judge(self._bin, loads, result)
-            self._bin += 1
+            self._bin = end
 
     def _skip_to(self, number: int, result: StepResult) -> None:
         silent_s = (number - self._last_filled_bin) * BIN_NS / NANOSECONDS
@@ -161,14 +165,16 @@ class ShelfMonitor:
         self._reset_levels()
         self._bin = self._last_filled_bin = number
 
-    def _judge(self, number: int, loads: np.ndarray, result: StepResult) -> None:
+    def _judge(self, first: int, loads: np.ndarray, result: StepResult) -> None:
         if self._levels.bin < 0:
-            self._first_bin = number
-        self._levels.add_bin(loads)
-        self._ready += [self._event(change) for change in self._changes.step()]
-        if self._levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
-            self._warn_about_abandoned(result)
-            self._give((number + 1) * BIN_NS - self._delay_ns, result)
+            self._first_bin = first
+        passed = self._levels.add_bins(loads)
+        for end in range(first + passed + 1, first + len(loads) + 1):
+            self._levels.next_bin()
+            self._ready += [self._event(change) for change in self._changes.step()]
+            if end % BINS_PER_REPORT == 0:
+                self._warn_about_abandoned(result)
+                self._give(end * BIN_NS - self._delay_ns, result)
 
     def _give(self, stamp_ns: int, result: StepResult) -> None:
         events = sorted(self._ready, key=lambda event: (event.end_ns, event.start_ns, event.event))
@@ -255,6 +261,7 @@ class ShelfMonitor:
 @dataclass(frozen=True)
 class _Stream:
     source: str
+    plates: int
     samples: SampleStream
 
 

@@ -56,7 +56,7 @@ class ShelfChanges:
         self.abandoned: list[int] = []
 
     def step(self) -> list[Change]:
-        """Judges the newest bin of the levels; gives what has been settled with it."""
+        """Judges the present bin of the levels; gives what has been settled with it."""
         levels = self._levels
         done = []
         triggered, left = levels.triggered(), levels.left_again()

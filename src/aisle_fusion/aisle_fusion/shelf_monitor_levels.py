@@ -14,9 +14,11 @@ import numpy as np
 
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 
-#: Rows of history; must hold the level's window and the longest steady or settling time.
-HISTORY = 64
-#: Running sums are taken anew after so many bins, so that they stay small.
+#: How far back windows may reach; must hold the level's window and the longest steady or settling time.
+LOOK_BACK = 62
+#: Rows of history: bins are added up to a report's at a time before they are judged. A multiple of that, so that they lie together.
+HISTORY = 68
+#: Running sums are taken anew after so many bins, so that they stay small; a multiple of a report's bins.
 REBASE_BINS = 4096
 #: Bins of the short mean.
 SHORT = 4
@@ -87,14 +89,15 @@ class PlateLevels:
         self._steady_bins = bins(config.steady_s)
         self._steady_long_bins = bins(config.steady_long_s)
         self._bridged_bins = bins(config.bridged_gap_s)
-        self.bin = -1
+        #: The bin that is judged, and the newest one that has been added.
+        self.bin = self._added = -1
         # Sums over all bins up to a row's: any window's sum is the difference of two rows.
         self._sums = np.zeros((HISTORY, width))
         self._counts = np.zeros((HISTORY, width))
         self._unrest = np.repeat(np.arange(HISTORY, dtype=float)[:, None] - HISTORY, shelves, axis=1)
         self._means = np.full((HISTORY, width), np.nan)
-        self._restlessness = np.ones((SHORT, shelves))
-        self.shaking = np.ones(shelves)
+        self._restlessness = np.ones((HISTORY, shelves))
+        self._shaking = np.ones((HISTORY, shelves))
         self.blocks = np.zeros(width)
         self.noise = np.full(width, config.prior_noise_kg)
         self.level = np.full(width, np.nan)
@@ -116,36 +119,48 @@ class PlateLevels:
         """Mean of the last 0.2 s, NaN where fewer than half of the bins have a load."""
         return self._means[self.bin % HISTORY]
 
+    @property
+    def shaking(self) -> np.ndarray:
+        """How many times stronger than at rest each shelf shakes [shelves]."""
+        return self._shaking[self.bin % HISTORY]
+
     def noise_now(self, plates: np.ndarray) -> np.ndarray:
         """Standard deviation of the short mean, with the shaking of the moment."""
         return self.noise[plates] * self.shaking[plates // self._shelf_width]
 
-    def add_bin(self, loads: np.ndarray) -> None:
-        """Takes the next bin's loads (NaN = none); changes the array."""
-        self.bin += 1
-        row, before = self.bin % HISTORY, (self.bin - 1) % HISTORY
+    def add_bins(self, loads: np.ndarray) -> int:
+        """Takes the loads (NaN = none) [bins, columns] of the next bins, all of one report interval; changes the array.
+
+        The bins are judged one by one after that, each by ``next_bin`` and what follows. Those at the beginning of which nothing can be
+        said are passed over at once: returns how many.
+        """
+        first = self._added + 1
+        row = first % HISTORY
+        before, since = (first - 1) % HISTORY, (first - SHORT) % HISTORY
+        rows = slice(row, row + len(loads))
+        self._added += len(loads)
         present = np.isfinite(loads)
-        self._newest = loads, present
         np.copyto(loads, 0.0, where=~present)
-        np.add(self._sums[before], loads, out=self._sums[row])
-        np.add(self._counts[before], present, out=self._counts[row])
-        if self.bin % REBASE_BINS == 0:
-            self._rebase()
-        since = (self.bin - SHORT) % HISTORY
-        count = self._counts[row] - self._counts[since]
+        self._newest = loads[-1], present[-1]
+        for load, there, at in zip(loads, present, range(row, row + len(loads)), strict=True):
+            np.add(self._sums[before], load, out=self._sums[at])
+            np.add(self._counts[before], there, out=self._counts[at])
+            before = at
+        count = self._counts[rows] - self._counts[since : since + len(loads)]
         np.copyto(count, np.nan, where=2 * count < SHORT)
-        np.divide(self._sums[row] - self._sums[since], count, out=self._means[row])
-        self._measure_shaking(row, before)
+        np.divide(self._sums[rows] - self._sums[since : since + len(loads)], count, out=self._means[rows])
+        self._measure_shaking(first, len(loads))
+        passed = 0 if len(self.busy) else self._count_quiet(rows)
+        self.bin += passed
+        return passed
+
+    def next_bin(self) -> None:
+        self.bin += 1
 
     def triggered(self) -> np.ndarray:
         """Columns at rest whose load has left its level."""
-        shape = self._shelves, self._shelf_width
-        squared = self.mean - self.level
-        squared *= squared
-        limit = self._squared_noise.reshape(shape) * (self.shaking**2)[:, None] + self._squared_level.reshape(shape)
-        np.maximum(limit, self._config.trigger_kg**2, out=limit)
-        off = squared > limit.ravel()
-        off &= self._idle
+        row = self.bin % HISTORY
+        off = self._is_off(slice(row, row + 1))[0]
         return np.flatnonzero(off) if np.count_nonzero(off) else _NONE
 
     def trigger_threshold(self, plates: np.ndarray) -> np.ndarray:
@@ -156,6 +171,8 @@ class PlateLevels:
     def follow(self, frozen: np.ndarray | None) -> None:
         """Once per report interval: learns noise, lets the levels of plates at rest follow their drift, but not where ``frozen`` (bool)
         says that something goes on nearby, and gives plates without a level one as soon as they have stood still."""
+        if (self.bin + 1) % REBASE_BINS == 0:
+            self._rebase()
         self._watch_for_stuck()
         self._learn_noise()
         self._track_levels(frozen)
@@ -213,7 +230,7 @@ class PlateLevels:
         The variance is that of the plate's noise or, if greater, what the two halves of the window say: a plate may still ring.
         """
         last = self.bin - skip
-        before = np.minimum(np.maximum(first_bin, self.bin - HISTORY + 2) - 1, last)
+        before = np.minimum(np.maximum(first_bin, self.bin - LOOK_BACK + 1) - 1, last)
         middle = (before + last) // 2
         ends = [(self._sums[b % HISTORY, plates], self._counts[b % HISTORY, plates]) for b in (before, middle, last)]
         (sums0, counts0), (sums1, counts1), (sums2, counts2) = ends
@@ -264,14 +281,14 @@ class PlateLevels:
     def _forget_before(self, plates: np.ndarray, since_bin: int) -> None:
         """Makes windows that begin before ``since_bin`` begin there: nothing is added up to it."""
         kept = self.bin - since_bin + 1
-        if kept >= HISTORY:
+        if kept >= LOOK_BACK:
             return
-        rows = (since_bin - 1 - np.arange(HISTORY - kept)) % HISTORY
+        rows = (since_bin - 1 - np.arange(LOOK_BACK - kept)) % HISTORY
         for history in (self._sums, self._counts):
             history[rows[:, None], plates] = history[rows[0], plates]
 
     def _rebase(self) -> None:
-        oldest = (self.bin + 1) % HISTORY
+        oldest = (self.bin - LOOK_BACK) % HISTORY
         for history in (self._sums, self._counts, self._unrest):
             history -= history[oldest].copy()
 
@@ -286,7 +303,7 @@ class PlateLevels:
     def _learn_noise(self) -> None:
         """A scale estimate that follows, with a bounded influence of each difference (Huber, Robust Statistics, 1981, ch. 5)."""
         shaking = np.repeat(self.shaking, self._shelf_width)
-        units = self._differences / shaking
+        units = np.abs(self.mean - self._means[(self.bin - SHORT) % HISTORY]) * self._per_noise
         known = np.isfinite(units)
         if len(self.busy):
             blocked = self.busy[(self.blocks[self.busy] >= LEARNING_BLOCKS) & (self.bin - self.start_bin[self.busy] <= RELEARN_BINS)]
@@ -331,20 +348,40 @@ class PlateLevels:
         self._squared_level = factor * self.level_variance
         self._per_noise = 1.0 / (np.sqrt(2.0) * self.noise)
 
-    def _measure_shaking(self, row: int, before: int) -> None:
-        """How many times stronger than at rest the shelves shake."""
-        differences = np.abs(self._means[row] - self._means[(self.bin - SHORT) % HISTORY])
+    def _is_off(self, rows: slice) -> np.ndarray:
+        """bool [bins, columns]: plates at rest whose load has left its level."""
+        squared = self._means[rows] - self.level
+        squared *= squared
+        by_shelf = len(squared), self._shelves, self._shelf_width
+        limit = self._squared_noise.reshape(by_shelf[1:]) * (self._shaking[rows] ** 2)[:, :, None]
+        limit += self._squared_level.reshape(by_shelf[1:])
+        np.maximum(limit, self._config.trigger_kg**2, out=limit)
+        off = squared > limit.reshape(squared.shape)
+        off &= self._idle
+        return off
+
+    def _count_quiet(self, rows: slice) -> int:
+        """How many bins pass before a plate leaves its level. A report interval's last bin is never passed over: ``follow`` is due."""
+        off = self._is_off(rows)
+        count = len(off) - ((self._added + 1) % BINS_PER_REPORT == 0)
+        return int(off.any(axis=1).argmax()) if np.count_nonzero(off) else count
+
+    def _measure_shaking(self, first: int, count: int) -> None:
+        row, since = first % HISTORY, (first - SHORT) % HISTORY
+        differences = np.abs(self._means[row : row + count] - self._means[since : since + count])
         differences *= self._per_noise
-        self._differences = differences
-        ordered = np.sort(differences.reshape(self._shelves, self._shelf_width), axis=1)
-        count = self._shelf_width - np.add.reduce(np.isnan(ordered), axis=1, dtype=np.intp)
-        quiet = ((count - 1) * QUIET_QUANTILE).astype(np.intp)
-        level = ordered[np.arange(self._shelves), quiet] / QUIET_QUANTILE_OF_NORMAL
-        np.copyto(level, 1.0, where=count < LEAST_SHAKING_PLATES)
-        self._restlessness[self.bin % SHORT] = level
-        newest = np.add.reduce(self._restlessness, axis=0) / (SHORT * SHAKING_DEADBAND)
-        self.shaking = np.maximum(newest, 1.0 + (self.shaking - 1.0) * _FADE)
-        self._unrest[row] = self._unrest[before] + self.shaking**2
+        ordered = np.sort(differences.reshape(count * self._shelves, self._shelf_width), axis=1)
+        plates = self._shelf_width - np.add.reduce(np.isnan(ordered), axis=1, dtype=np.intp)
+        quiet = ((plates - 1) * QUIET_QUANTILE).astype(np.intp)
+        level = ordered[np.arange(len(ordered)), quiet] / QUIET_QUANTILE_OF_NORMAL
+        np.copyto(level, 1.0, where=plates < LEAST_SHAKING_PLATES)
+        self._restlessness[row : row + count] = level.reshape(count, self._shelves)
+        for number in range(first, first + count):
+            now, before = number % HISTORY, (number - 1) % HISTORY
+            newest = np.add.reduce(self._restlessness[np.arange(number - SHORT + 1, number + 1) % HISTORY], axis=0)
+            newest /= SHORT * SHAKING_DEADBAND
+            np.maximum(newest, 1.0 + (self._shaking[before] - 1.0) * _FADE, out=self._shaking[now])
+            np.add(self._unrest[before], self._shaking[now] ** 2, out=self._unrest[now])
 
     def _steady_tolerance(self, plates: np.ndarray, change: np.ndarray) -> np.ndarray:
         config = self._config

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from aisle_contract.records import ScaleReading
-from aisle_fusion.shelf_monitor_config import BIN_NS
+from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT
 from aisle_store.store import ShelfKey, Store
 
 #: A single sample this far from both its neighbours is an electrical glitch: a hand or an item takes longer than 1/60 s to come and go.
@@ -51,120 +49,120 @@ def _along(pose: np.ndarray, point: np.ndarray) -> float:
     return round(float(pose[:3, 0] @ (point - pose[:3, 3])), 6)
 
 
-@dataclass
 class SampleStream:
     """Readings of the same plates, one after the other. ``known``: which values of a reading are taken, ``columns``: where to."""
 
-    known: np.ndarray
-    columns: np.ndarray
-    #: The newest two samples, of which the last one waits for its successor; its stamp.
-    tail: np.ndarray = field(init=False)
-    tail_ns: int = field(init=False, default=0)
-    bin: int = field(init=False, default=-1)
-    slot: int = field(init=False, default=0)
-    target: slice | np.ndarray = field(init=False)
-    all_known: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tail = np.zeros((0, len(self.known)), dtype=np.float32)
-        steps = np.diff(self.columns)
-        # Writing to a slice is much faster than to a list of columns, and nearly all readings are in the shelf's order.
-        self.target = slice(int(self.columns[0]), int(self.columns[-1]) + 1) if len(self.columns) and (steps == 1).all() else self.columns
-        self.all_known = bool((self.known == np.arange(len(self.known))).all())
+    def __init__(self, known: np.ndarray, columns: np.ndarray) -> None:
+        in_order = len(columns) > 0 and bool((np.diff(columns) == 1).all())
+        # A slice is written to much faster than a list of columns, and nearly all readings are in the shelf's order.
+        self.target: slice | np.ndarray = slice(int(columns[0]), int(columns[-1]) + 1) if in_order else columns
+        self.known = known
+        self.bin = -1
+        self.slot = 0
 
 
 class SampleBins:
-    """Sorts samples into bins as they come and gives each bin's mean loads once it is complete.
+    """Sorts samples into bins as they come, and gives the mean loads of bins that are complete.
 
     A mean, not a median: shelves ring at up to half the sampling rate, and a median of the few samples of a bin makes an offset of that.
-    Samples of a stream are told from glitches by their neighbours in the stream, and summed in their order, so the loads do not depend
-    on how the samples were cut into readings. For this each stream's newest sample is held back until the next one comes.
+    The samples of a stream are kept in their order, so the loads do not depend on how they were cut into readings. A bin should be
+    taken out when later samples of all streams are there: its last sample is told from a glitch by its successor.
     """
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._tables: dict[int, np.ndarray] = {}
         self._slots = SLOTS
+        #: Report number -> samples [BINS_PER_REPORT, slots, width]; the report before the first open bin's is kept for its last samples.
+        self._tables: dict[int, np.ndarray] = {}
         self._first_open_bin: int | None = None
-        #: Shelf samples that came after their bin had been given.
+        #: What each plate gave last; infinite if it never did.
+        self._last_load = np.full(width, np.inf)
+        #: Samples that came after their bin had been taken out.
         self.too_late = 0
 
-    @property
-    def newest_bin(self) -> int | None:
-        return max(self._tables, default=None)
-
-    @property
     def oldest_bin(self) -> int | None:
-        return min(self._tables, default=None)
+        """First bin of the oldest report interval that has samples and is not wholly taken out."""
+        first = self._first_open_bin
+        waiting = [number for number in self._tables if first is None or (number + 1) * BINS_PER_REPORT > first]
+        return min(waiting) * BINS_PER_REPORT if waiting else None
+
+    def newest_bin(self) -> int | None:
+        """Last bin of the newest report interval that has samples."""
+        return max(self._tables) * BINS_PER_REPORT + BINS_PER_REPORT - 1 if self._tables else None
 
     def take(self, stream: SampleStream, reading: ScaleReading) -> None:
-        """Sorts a reading's samples in, but for the last."""
-        weights = reading.weights
-        new = weights if stream.all_known and weights.shape[1] == len(stream.known) else weights[:, stream.known]
-        rows = np.concatenate((stream.tail, new))
-        held = min(len(stream.tail), 1)
-        before = len(stream.tail) - held
-        stream.tail = rows[-2:]
-        with np.errstate(invalid="ignore"):
-            steps = rows[1:] - rows[:-1]
-        # All in one number: it is not finite where a sample is not, and small where no sample can be a glitch.
-        if not np.vdot(steps, steps) < GLITCH_KG**2:
-            rows = _without_glitches(rows)
-        start, period, last = reading.stamp_ns, reading.sample_period_ns, len(new) - 1
-        if held:
-            self._put(stream, stream.tail_ns // BIN_NS, rows[before : before + 1])
-        first, offset = 0, before + held
-        while first < last:
+        """Sorts a reading's samples in."""
+        weights, start, period = reading.weights, reading.stamp_ns, reading.sample_period_ns
+        count, plates = weights.shape
+        if plates != len(stream.known):
+            weights = weights[:, stream.known]
+        first = 0
+        while first < count:
             number = (start + first * period) // BIN_NS
-            end = min(last, -((start - (number + 1) * BIN_NS) // period))
-            self._put(stream, number, rows[offset + first : offset + end])
+            end = min(count, -((start - (number + 1) * BIN_NS) // period))
+            self._put(stream, number, weights[first:end])
             first = end
-        stream.tail_ns = start + last * period
 
-    def release(self, stream: SampleStream) -> None:
-        """Sorts in the sample that was held back: nothing follows it."""
-        if len(stream.tail):
-            rows = stream.tail[-1:].astype(float)
-            rows[~np.isfinite(rows)] = np.nan
-            self._put(stream, stream.tail_ns // BIN_NS, rows)
-        stream.tail = stream.tail[:0]
-
-    def pop(self, number: int) -> np.ndarray | None:
-        """float64 [width] kg: each plate's mean in a bin, NaN where it gave no sample. None if the bin is empty."""
-        self._first_open_bin = number + 1
-        table = self._tables.pop(number, None)
+    def pop(self, first: int, end: int) -> np.ndarray | None:
+        """float64 [bins, width] kg: each plate's mean in the bins from ``first`` up to ``end`` of one report interval, NaN where it gave
+        no sample. None if there are no samples at all. Bins are taken out one after the other."""
+        self._first_open_bin = end
+        report, inside = divmod(first, BINS_PER_REPORT)
+        self._tables.pop(report - 2, None)
+        table = self._tables.get(report)
         if table is None:
             return None
-        missing = np.isnan(table)
-        np.copyto(table, 0.0, where=missing)
-        count = len(table) - np.add.reduce(missing, axis=0, dtype=float)
+        samples = table[inside : inside + end - first]
+        missing = ~np.isfinite(samples)
+        if missing.all():
+            return None
+        values = np.where(missing, 0.0, samples)
+        far = np.abs(values - self._last_load) > GLITCH_KG / 2
+        far &= ~missing
+        if far.any():
+            for column in np.flatnonzero(far.any(axis=(0, 1))):
+                glitches = self._glitches(first, end, column)
+                missing[:, :, column] |= glitches
+                values[:, :, column][glitches] = 0.0
+        count = values.shape[1] - np.add.reduce(missing, axis=1, dtype=float)
         np.copyto(count, np.nan, where=count == 0)
-        return np.add.reduce(table, axis=0) / count
+        loads = np.add.reduce(values, axis=1) / count
+        np.copyto(self._last_load, loads[-1], where=np.isfinite(loads[-1]))
+        return loads
 
     def _put(self, stream: SampleStream, number: int, rows: np.ndarray) -> None:
         if self._first_open_bin is not None and number < self._first_open_bin:
             self.too_late += len(rows)
             return
         # The stamps of two readings may overlap by their jitter; their samples do not.
-        number = max(number, stream.bin)
-        table = self._tables.get(number)
+        if number > stream.bin:
+            stream.bin, stream.slot = number, 0
+        report, inside = divmod(stream.bin, BINS_PER_REPORT)
+        table = self._tables.get(report)
         if table is None:
-            table = self._tables[number] = np.full((self._slots, self._width), np.nan)
-        first = stream.slot if stream.bin == number else 0
-        stream.bin, stream.slot = number, first + len(rows)
-        if stream.slot > len(table):
-            self._slots = stream.slot
-            grown = np.full((self._slots, self._width), np.nan)
-            grown[: len(table)] = table
-            table = self._tables[number] = grown
-        table[first : stream.slot, stream.target] = rows
+            table = self._tables[report] = np.full((BINS_PER_REPORT, self._slots, self._width), np.nan)
+        first = stream.slot
+        stream.slot = end = first + len(rows)
+        if end > table.shape[1]:
+            self._slots = max(self._slots, end)
+            grown = np.full((BINS_PER_REPORT, self._slots, self._width), np.nan)
+            grown[:, : table.shape[1]] = table
+            table = self._tables[report] = grown
+        table[inside, first:end, stream.target] = rows
 
-
-def _without_glitches(loads: np.ndarray) -> np.ndarray:
-    """``loads`` [n, plates] with NaN for single samples that jump away from both their neighbours, which agree with one another."""
-    clean = loads.astype(float)
-    with np.errstate(invalid="ignore"):
+    def _glitches(self, first: int, end: int, column: int) -> np.ndarray:
+        """bool [bins, slots]: single samples of a plate that jump away from both their neighbours, which agree with one another."""
+        own = np.concatenate([self._samples_of(number, column) for number in range(first, end)])
+        sequence = np.concatenate((self._samples_of(first - 1, column), own, self._samples_of(end, column)))
+        valid = np.flatnonzero(np.isfinite(sequence))
+        loads = sequence[valid]
         from_both = np.minimum(np.abs(loads[1:-1] - loads[:-2]), np.abs(loads[1:-1] - loads[2:]))
-        clean[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)] = np.nan
-    clean[np.isinf(clean)] = np.nan
-    return clean
+        found = np.zeros(len(sequence), dtype=bool)
+        found[valid[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)]] = True
+        before = len(self._samples_of(first - 1, column))
+        return found[before : before + len(own)].reshape(end - first, -1)
+
+    def _samples_of(self, number: int, column: int) -> np.ndarray:
+        report, inside = divmod(number, BINS_PER_REPORT)
+        table = self._tables.get(report)
+        return table[inside, :, column] if table is not None else np.zeros(0)
