@@ -97,9 +97,12 @@ def in_event_order(records: Iterable[Record]) -> list[Record]:
 
 
 class OfflineRunner:
-    """Runs the chain for one recording; used once."""
+    """Runs the chain for one recording; used once.
 
-    def __init__(self, store: Store, settings: CoreSettings) -> None:
+    ``publish`` is called with each record that a core gives, in that order; without it the result collects them.
+    """
+
+    def __init__(self, store: Store, settings: CoreSettings, publish: Callable[[Record], None] | None = None) -> None:
         self._tracker: Core = PersonTracker(store, settings.tracker)
         self._monitor: Core = ShelfMonitor(store, settings.shelf_monitor)
         self._fusion: Core = CartFusion(store, settings.cart_fusion)
@@ -114,6 +117,7 @@ class OfflineRunner:
             Cart: self._checkout,
         }
         self._result = OfflineResult()
+        self._show = self._result.records.append if publish is None else publish
         self._last_ns: int | None = None
 
     def run(self, records: Iterable[Record], taken: Callable[[Record], None] | None = None) -> OfflineResult:
@@ -161,5 +165,5 @@ class OfflineRunner:
         return step.records
 
     def _publish(self, record: Record) -> None:
-        self._result.records.append(record)
+        self._show(record)
         self._deliver(record)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aisle_contract.records import Receipt, ReceiptStatus
+from aisle_contract.records import STAFF_PREFIX, Receipt, ReceiptStatus
 
 #: Net items of every shopper of a session: shopper id -> product id -> pieces.
 Truth = Mapping[str, Mapping[str, int]]
@@ -74,7 +74,11 @@ class SessionScore:
 
 
 def score_session(session: str, seed: int, truth: Truth, receipts: Sequence[Receipt], warnings: Iterable[str] = ()) -> SessionScore:
-    """Compares one session's receipts with the truth; true net counts below zero (more put back than taken) count as zero."""
+    """Compares one session's receipts with the truth; true net counts below zero (more put back than taken) count as zero.
+
+    Empty receipts of staff are left out.
+    """
+    receipts = [receipt for receipt in receipts if receipt.lines or not receipt.shopper.startswith(STAFF_PREFIX)]
     expected = {shopper: _positive(items) for shopper, items in truth.items()}
     found: dict[str, Counter[str]] = {}
     for receipt in receipts:
@@ -103,12 +107,12 @@ def score_session(session: str, seed: int, truth: Truth, receipts: Sequence[Rece
     )
 
 
-def summary(scores: Sequence[SessionScore]) -> dict[str, Any]:
-    """All sessions together, in the form that ``./aisle score --json`` writes."""
+def summary(scores: Sequence[SessionScore], source: str = "re-enacted") -> dict[str, Any]:
+    """All sessions together, in the form that ``./aisle score --json`` writes. ``source``: where the sensor data come from."""
     items = sum((score.items for score in scores), ItemCount())
     wrong = [line for score in scores for line in score.wrong_lines]
     return {
-        "source": "re-enacted",
+        "source": source,
         "precision": items.precision,
         "recall": items.recall,
         "f1": items.f1,

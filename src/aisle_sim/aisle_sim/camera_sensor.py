@@ -184,9 +184,15 @@ class _View:
         """bool [N] of voxel numbers."""
         centres = self._low + _VOXEL_M * np.column_stack(np.unravel_index(cells, self._shape))
         hidden = np.zeros(len(cells), dtype=bool)
-        for pose, lowest, highest in self._occluders:
-            unsure = ~hidden
-            hidden[unsure] = _behind_box(self.camera.position, centres[unsure], pose, lowest, highest)
+        for whole, parts in self._occluders:
+            shadowed = np.flatnonzero(~hidden)
+            shadowed = shadowed[whole.hides(self.camera.position, centres[shadowed])]
+            for part in parts:
+                if not len(shadowed):
+                    break
+                behind = part.hides(self.camera.position, centres[shadowed])
+                hidden[shadowed[behind]] = True
+                shadowed = shadowed[~behind]
         return hidden
 
 
@@ -201,28 +207,46 @@ def _view(store: Store, camera: Camera) -> _View:
     return views[camera.camera]
 
 
-def _occluders(store: Store) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Boxes as (pose, lowest corner, highest corner in the pose's frame): back panels, shelf boards and the goods on them."""
-    boxes = [(g.pose, np.zeros(3), np.array([g.width, g.depth, g.height])) for g in store.gondolas.values()]
-    for shelf in store.shelves():
-        boxes.append((shelf.pose, np.array([0, 0, -_BOARD_M]), np.array([shelf.width, shelf.depth, 0.0])))
-        goods = np.array([shelf.width, shelf.depth, _FILLED_SHARE * shelf.height])
-        boxes.append((shelf.pose, np.array([0, min(_GOODS_FROM_FRONT_M, shelf.depth), 0.0]), goods))
-    return boxes
+class _Box:
+    """A box that hides what is behind it: ``pose`` [4, 4] to the store, corners ``low`` and ``high`` [3] in its own frame, m."""
+
+    def __init__(self, pose: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        self.pose, self.low, self.high = pose, np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+        self._to_local = np.linalg.inv(pose)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """[8, 3] in the store."""
+        corners = np.array(np.meshgrid(*zip(self.low, self.high, strict=True))).reshape(3, -1).T
+        return corners @ self.pose[:3, :3].T + self.pose[:3, 3]
+
+    def hides(self, eye: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """bool [N]: whether the line from ``eye`` to a point meets the box before the point (slab method, Kay and Kajiya 1986)."""
+        rotation, offset = self._to_local[:3, :3], self._to_local[:3, 3]
+        start = rotation @ eye + offset
+        along = points @ rotation.T + offset - start
+        along = np.where(np.abs(along) < 1e-9, 1e-9, along)
+        first, second = (self.low - start) / along, (self.high - start) / along
+        # Written out per axis: NumPy's reductions are slow over an axis of three.
+        enter = np.maximum.reduce(list(np.minimum(first, second).T))
+        leave = np.minimum.reduce(list(np.maximum(first, second).T))
+        end = 1 - _HIDING_MARGIN_M / np.maximum(np.linalg.norm(along, axis=1), 1e-6)
+        return (enter <= leave) & (leave > 0) & (enter < end)
 
 
-def _behind_box(eye: np.ndarray, points: np.ndarray, pose: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """bool [N]: whether the line from ``eye`` to a point meets the box before the point (slab method, Kay and Kajiya 1986)."""
-    to_local = np.linalg.inv(pose)
-    start = to_local[:3, :3] @ eye + to_local[:3, 3]
-    along = points @ to_local[:3, :3].T + to_local[:3, 3] - start
-    along = np.where(np.abs(along) < 1e-9, 1e-9, along)
-    first, second = (low - start) / along, (high - start) / along
-    # Written out per axis: NumPy's reductions are slow over an axis of three.
-    enter = np.maximum.reduce(list(np.minimum(first, second).T))
-    leave = np.minimum.reduce(list(np.maximum(first, second).T))
-    end = 1 - _HIDING_MARGIN_M / np.maximum(np.linalg.norm(along, axis=1), 1e-6)
-    return (enter <= leave) & (leave > 0) & (enter < end)
+def _occluders(store: Store) -> list[tuple[_Box, list[_Box]]]:
+    """By gondola: a box around all, and its parts, which are the back panel, shelf boards and the goods on them."""
+    groups = []
+    for gondola in store.gondolas.values():
+        parts = [_Box(gondola.pose, np.zeros(3), np.array([gondola.width, gondola.depth, gondola.height]))]
+        for shelf in gondola.shelves.values():
+            parts.append(_Box(shelf.pose, np.array([0, 0, -_BOARD_M]), np.array([shelf.width, shelf.depth, 0.0])))
+            goods = np.array([shelf.width, shelf.depth, _FILLED_SHARE * shelf.height])
+            parts.append(_Box(shelf.pose, np.array([0, min(_GOODS_FROM_FRONT_M, shelf.depth), 0.0]), goods))
+        to_gondola = np.linalg.inv(gondola.pose)
+        corners = np.vstack([part.corners for part in parts]) @ to_gondola[:3, :3].T + to_gondola[:3, 3]
+        groups.append((_Box(gondola.pose, corners.min(axis=0) - 1e-6, corners.max(axis=0) + 1e-6), parts))
+    return groups
 
 
 def _trunk_balls(joints: np.ndarray) -> list[tuple[np.ndarray, float]]:

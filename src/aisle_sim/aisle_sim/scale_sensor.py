@@ -101,7 +101,7 @@ def _characters(store: Store, model: ScaleModel, seed: int) -> dict[ShelfKey, Sh
 
 
 class ScaleSensor:
-    """All shelves of a store from ``start_ns`` on. ``stock_kg`` by shelf: what the plates read at the start; drawn for shelves that are not in it."""
+    """All shelves of a store from ``start_ns`` on. ``stock_kg`` by shelf: what the plates read then; drawn for shelves not in it."""
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ def simulate(
         *camera_records(store, reenactment, profile.cameras, seed, session.session, start_ns),
         *scale_records(store, reenactment, profile, model or load_scale_model(), seed, session.session, start_ns, loads),
     ]
-    records.sort(key=_order)
+    records.sort(key=record_order)
     warnings = (*enactment.warnings, *(f"session '{session.session}': {warning}" for warning in reenactment.warnings))
     return SimulatedSession(session.session, records, enactment.truth, start_ns, end_ns, reenactment, warnings)
 
@@ -95,7 +95,7 @@ def iter_records(
         yield from simulated.records
 
 
-def _order(record: SensorRecord) -> tuple[int, int, str, str]:
+def record_order(record: SensorRecord) -> tuple[int, int, str, str]:
     """By stamp; what comes at the same time by kind and source."""
     if isinstance(record, GateEvent):
         return (record.stamp_ns, 0, record.gate, "")

@@ -14,27 +14,35 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aisle_bags.core_settings import SettingsError, load_settings
+from aisle_bags.core_settings import CoreSettings, SettingsError, load_settings
+from aisle_bags.crowd_scores import CrowdTask, score_crowd
 from aisle_bags.reenacted_scores import ScoreTask, score_sessions
 from aisle_bags.scoring import SessionScore, summary
 from aisle_bringup.command import CommandError, repository_root
 from aisle_bringup.progress import progress
+from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.floor_motion import NoWayError
 from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
 from aisle_sim.profiles import PROFILES
+from aisle_sim.store_generator import StoreConfig, generate_store
 from aisle_store.store import Store
 from aisle_store.store_files import StoreError, load_store
 
-SUMMARY = "Re-enact labelled sessions, bill them offline and compare the receipts with the labels"
+SUMMARY = "Re-enact labelled sessions or simulate a crowd, bill them offline and compare the receipts with the truth"
 EXAMPLE = "./aisle score --store config/stores/nanostore-2019-11 --sessions config/stores/nanostore-2019-11/sessions.json --seeds 3"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="folder of the store")
-    parser.add_argument("--sessions", type=Path, required=True, metavar="FILE", help="labelled sessions (JSON)")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the store; a crowd also comes to a made-up one")
+    parser.add_argument("--sessions", type=Path, metavar="FILE", help="labelled sessions (JSON) to re-enact")
     parser.add_argument("--session", action="append", metavar="NAME", help="only this session; may be given several times")
     parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
+    parser.add_argument("--crowd", type=_count, metavar="N", help="instead of sessions: a simulated crowd, at most N inside at once")
+    parser.add_argument("--minutes", type=_minutes, default=10.0, metavar="M", help="let the crowd in for so long (default: 10)")
+    parser.add_argument("--seed", type=_seed, metavar="S", help="play with this seed only")
+    parser.add_argument("--area", type=_minutes, default=60.0, metavar="M2", help="floor of the made-up store, m^2 (default: 60)")
+    parser.add_argument("--plates", type=_count, default=1_000, metavar="N", help="plates of the made-up store (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument(
         "--bags", type=Path, metavar="DIR", help="also write the re-enacted sensor records as bags, one per session and seed"
@@ -47,23 +55,67 @@ def run(args: argparse.Namespace) -> int:
     # Found out now and not after minutes of work.
     if args.json is not None and not args.json.parent.is_dir():
         raise CommandError(f"{args.json}: there is no folder {args.json.parent}, expected one to write into")
+    if (args.crowd is None) == (args.sessions is None):
+        raise CommandError("expected either --sessions FILE or --crowd N")
+    if args.sessions is not None and args.store is None:
+        raise CommandError("--store is missing: the sessions need the store that they were labelled in")
     try:
-        store, sessions = load_store(args.store), _chosen(load_sessions(args.sessions), args)
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
-        with progress("re-enacting", len(sessions) * args.seeds) as advance:
-            task = ScoreTask(store, settings, args.profile, args.bags)
-            scores = score_sessions(task, sessions, range(args.seeds), args.jobs, scored=lambda score: advance(1, note=score.session))
+        return _score_crowd(args, settings) if args.crowd is not None else _score_sessions(args, settings)
     except (StoreError, SessionFileError, NoWayError, SettingsError, FileExistsError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror or error}") from None
+
+
+def _score_sessions(args: argparse.Namespace, settings: CoreSettings) -> int:
+    store, sessions = load_store(args.store), _chosen(load_sessions(args.sessions), args)
+    seeds = _seeds(args)
+    with progress("re-enacting", len(sessions) * len(seeds)) as advance:
+        task = ScoreTask(store, settings, args.profile, args.bags)
+        scores = score_sessions(task, sessions, seeds, args.jobs, scored=lambda score: advance(1, note=score.session))
+    figures = {"profile": args.profile, "seeds": len(seeds), **summary(scores)}
+    _report(args, scores, figures, store)
+    return 0
+
+
+def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
+    seeds = _seeds(args)
+    results, stores = [], []
+    with progress("simulating a crowd, s", round(60 * args.minutes) * len(seeds)) as advance:
+        for seed in seeds:
+            stores.append(load_store(args.store) if args.store is not None else _made_up_store(args, seed))
+            task = CrowdTask(stores[-1], settings, CrowdConfig(shoppers=args.crowd), args.minutes, args.profile, args.bags)
+            results.append(score_crowd(task, seed, advanced=lambda seconds: advance(round(seconds))))
+    scores = [result.score for result in results]
+    played = {
+        "shoppers": sum(result.people for result in results),
+        "simulated_s": sum(result.simulated_s for result in results),
+        "wall_s": round(sum(result.wall_s for result in results), 1),
+    }
+    figures = {"profile": args.profile, "seeds": len(seeds), "crowd": args.crowd, **played, **summary(scores, source="simulated")}
+    _report(args, scores, figures, stores[0])
+    print(f"simulated: {played['shoppers']} shoppers, {played['simulated_s']:.0f} s in {played['wall_s']:.0f} s")
+    return 0
+
+
+def _made_up_store(args: argparse.Namespace, seed: int) -> Store:
+    try:
+        return generate_store(StoreConfig(floor_area_m2=args.area, plates=args.plates), seed)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
+def _seeds(args: argparse.Namespace) -> range:
+    return range(args.seeds) if args.seed is None else range(args.seed, args.seed + 1)
+
+
+def _report(args: argparse.Namespace, scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
     for warning in dict.fromkeys(f"session {score.session}: {warning}" for score in scores for warning in score.warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    figures = {"profile": args.profile, "seeds": args.seeds, **summary(scores)}
     _print_report(scores, figures, store)
     if args.json is not None:
         _write(args.json, figures)
-    return 0
 
 
 def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[LabelledSession]:
@@ -78,7 +130,7 @@ def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[L
 
 def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
     console = Console()
-    title = f"re-enacted: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
+    title = f"{figures['source']}: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("session", no_wrap=True)
     for heading in ("items", "precision", "recall", "F1", "receipts", "review", "over/under"):
@@ -91,7 +143,7 @@ def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: St
     wrong = [line for score in scores for line in score.wrong_lines]
     if not wrong:
         return
-    lines = Table(title="re-enacted: lines that differ from the labels", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    lines = Table(title=f"{figures['source']}: lines that differ from the truth", box=box.SIMPLE, padding=(0, 1, 0, 0))
     lines.add_column("session", no_wrap=True)
     lines.add_column("seed", no_wrap=True)
     lines.add_column("shopper", no_wrap=True, max_width=12)
@@ -125,6 +177,22 @@ def _write(path: Path, figures: dict[str, Any]) -> None:
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > 2**31:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number from 0")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value <= 100_000:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a number above 0")
+    return value
 
 
 def _count(text: str) -> int:
