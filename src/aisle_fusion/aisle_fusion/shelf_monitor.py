@@ -137,9 +137,9 @@ class ShelfMonitor:
         if self._bin is None:
             # Reports end at the same times whatever comes first.
             oldest = self._samples.oldest_bin()
-            self._bin = self._last_filled_bin = (end_bin if oldest is None else oldest) // BINS_PER_REPORT * BINS_PER_REPORT
+            self._bin = self._last_filled_bin = _report_start(end_bin if oldest is None else oldest)
         while self._bin < end_bin:
-            report_end = self._bin - self._bin % BINS_PER_REPORT + BINS_PER_REPORT
+            report_end = _report_start(self._bin) + BINS_PER_REPORT
             if end_bin < report_end and not len(self._levels.busy):
                 # Nothing can be known of a change that has not begun yet: a whole report at a time is much cheaper.
                 return
@@ -152,7 +152,7 @@ class ShelfMonitor:
                 oldest = self._samples.oldest_bin()
                 if oldest is None:
                     return
-                self._skip_to(oldest, result)
+                self._skip_to(_report_start(oldest), result)
                 continue
             else:
                 loads = np.full((end - self._bin, self._columns.count), np.nan)
@@ -263,6 +263,11 @@ class _Stream:
     source: str
     plates: int
     samples: SampleStream
+
+
+def _report_start(number: int) -> int:
+    """First bin of the report that a bin belongs to."""
+    return number - number % BINS_PER_REPORT
 
 
 def _source(key: ShelfKey) -> str:

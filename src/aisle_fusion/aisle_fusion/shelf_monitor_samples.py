@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aisle_contract.records import ScaleReading
-from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT
+from aisle_fusion.shelf_monitor_config import BIN_NS
 from aisle_store.store import ShelfKey, Store
 
 #: A single sample this far from both its neighbours is an electrical glitch: a hand or an item takes longer than 1/60 s to come and go.
@@ -70,9 +70,8 @@ class SampleBins:
     """
 
     def __init__(self, width: int) -> None:
-        self._width = width
-        self._slots = SLOTS
-        #: Report number -> samples [BINS_PER_REPORT, slots, width]; the report before the first open bin's is kept for its last samples.
+        self._slots, self._width = SLOTS, width
+        #: Bin -> samples [slots, width], NaN where there is none. The bin before the first open one is kept for its last samples.
         self._tables: dict[int, np.ndarray] = {}
         self._first_open_bin: int | None = None
         #: What each plate gave last; infinite if it never did.
@@ -81,88 +80,98 @@ class SampleBins:
         self.too_late = 0
 
     def oldest_bin(self) -> int | None:
-        """First bin of the oldest report interval that has samples and is not wholly taken out."""
+        """The oldest bin that has samples and is not taken out."""
         first = self._first_open_bin
-        waiting = [number for number in self._tables if first is None or (number + 1) * BINS_PER_REPORT > first]
-        return min(waiting) * BINS_PER_REPORT if waiting else None
+        return min((number for number in self._tables if first is None or number >= first), default=None)
 
     def newest_bin(self) -> int | None:
-        """Last bin of the newest report interval that has samples."""
-        return max(self._tables) * BINS_PER_REPORT + BINS_PER_REPORT - 1 if self._tables else None
+        """The newest bin that has samples and is not taken out."""
+        first = self._first_open_bin
+        return max((number for number in self._tables if first is None or number >= first), default=None)
 
     def take(self, stream: SampleStream, reading: ScaleReading) -> None:
         """Sorts a reading's samples in."""
-        weights, start, period = reading.weights, reading.stamp_ns, reading.sample_period_ns
+        weights, stamp, period = reading.weights, reading.stamp_ns, reading.sample_period_ns
         count, plates = weights.shape
         if plates != len(stream.known):
             weights = weights[:, stream.known]
-        first = 0
+        first, slot, target, tables = 0, stream.slot, stream.target, self._tables
         while first < count:
-            number = (start + first * period) // BIN_NS
-            end = min(count, -((start - (number + 1) * BIN_NS) // period))
-            self._put(stream, number, weights[first:end])
-            first = end
+            number = stamp // BIN_NS
+            fitting = -((stamp - (number + 1) * BIN_NS) // period)
+            end = first + fitting if first + fitting < count else count
+            # The stamps of two readings may overlap by their jitter; their samples do not.
+            if number > stream.bin:
+                stream.bin, slot = number, 0
+            after = slot + end - first
+            table = tables.get(stream.bin)
+            if table is None or after > len(table):
+                table = self._make_room(stream.bin, after)
+            if table is not None:
+                table[slot:after, target] = weights[first:end]
+            else:
+                self.too_late += end - first
+            stamp += (end - first) * period
+            first, slot = end, after
+        stream.slot = slot
 
     def pop(self, first: int, end: int) -> np.ndarray | None:
-        """float64 [bins, width] kg: each plate's mean in the bins from ``first`` up to ``end`` of one report interval, NaN where it gave
-        no sample. None if there are no samples at all. Bins are taken out one after the other."""
+        """float64 [bins, width] kg: each plate's mean in the bins from ``first`` up to ``end``, NaN where it gave no sample. None if there
+        are no samples at all. Bins are taken out in order; some may be left out."""
         self._first_open_bin = end
-        report, inside = divmod(first, BINS_PER_REPORT)
-        self._tables.pop(report - 2, None)
-        table = self._tables.get(report)
-        if table is None:
-            return None
-        samples = table[inside : inside + end - first]
-        missing = ~np.isfinite(samples)
-        if missing.all():
-            return None
-        values = np.where(missing, 0.0, samples)
-        far = np.abs(values - self._last_load) > GLITCH_KG / 2
-        far &= ~missing
-        if far.any():
-            for column in np.flatnonzero(far.any(axis=(0, 1))):
-                glitches = self._glitches(first, end, column)
-                missing[:, :, column] |= glitches
-                values[:, :, column][glitches] = 0.0
-        count = values.shape[1] - np.add.reduce(missing, axis=1, dtype=float)
-        np.copyto(count, np.nan, where=count == 0)
-        loads = np.add.reduce(values, axis=1) / count
-        np.copyto(self._last_load, loads[-1], where=np.isfinite(loads[-1]))
+        tables = [self._tables.get(number) for number in range(first, end)]
+        loads = self._means(first, end, tables) if any(table is not None for table in tables) else None
+        for number in [number for number in self._tables if number < end - 1]:
+            del self._tables[number]
         return loads
 
-    def _put(self, stream: SampleStream, number: int, rows: np.ndarray) -> None:
-        if self._first_open_bin is not None and number < self._first_open_bin:
-            self.too_late += len(rows)
-            return
-        # The stamps of two readings may overlap by their jitter; their samples do not.
-        if number > stream.bin:
-            stream.bin, stream.slot = number, 0
-        report, inside = divmod(stream.bin, BINS_PER_REPORT)
-        table = self._tables.get(report)
-        if table is None:
-            table = self._tables[report] = np.full((BINS_PER_REPORT, self._slots, self._width), np.nan)
-        first = stream.slot
-        stream.slot = end = first + len(rows)
-        if end > table.shape[1]:
-            self._slots = max(self._slots, end)
-            grown = np.full((BINS_PER_REPORT, self._slots, self._width), np.nan)
-            grown[:, : table.shape[1]] = table
-            table = self._tables[report] = grown
-        table[inside, first:end, stream.target] = rows
+    def _means(self, first: int, end: int, tables: list[np.ndarray | None]) -> np.ndarray:
+        samples = self._stacked(tables)
+        missing = ~np.isfinite(samples)
+        samples[missing] = 0.0
+        far = np.abs(samples - self._last_load) > GLITCH_KG / 2
+        far &= ~missing
+        if np.count_nonzero(far):
+            for column in np.flatnonzero(far.any(axis=(0, 1))):
+                glitches = self._glitches(first, end, column, samples.shape[1])
+                missing[:, :, column] |= glitches
+                samples[:, :, column][glitches] = 0.0
+        count = samples.shape[1] - np.add.reduce(missing, axis=1, dtype=float)
+        np.copyto(count, np.nan, where=count == 0)
+        loads = np.add.reduce(samples, axis=1) / count
+        for load in loads:
+            np.copyto(self._last_load, load, where=np.isfinite(load))
+        return loads
 
-    def _glitches(self, first: int, end: int, column: int) -> np.ndarray:
+    def _glitches(self, first: int, end: int, column: int, slots: int) -> np.ndarray:
         """bool [bins, slots]: single samples of a plate that jump away from both their neighbours, which agree with one another."""
-        own = np.concatenate([self._samples_of(number, column) for number in range(first, end)])
-        sequence = np.concatenate((self._samples_of(first - 1, column), own, self._samples_of(end, column)))
+        tables = self._stacked([self._tables.get(number) for number in range(first - 1, end + 1)], slots)
+        sequence = tables[:, :, column]
         valid = np.flatnonzero(np.isfinite(sequence))
-        loads = sequence[valid]
+        loads = sequence.ravel()[valid]
         from_both = np.minimum(np.abs(loads[1:-1] - loads[:-2]), np.abs(loads[1:-1] - loads[2:]))
-        found = np.zeros(len(sequence), dtype=bool)
+        found = np.zeros(sequence.size, dtype=bool)
         found[valid[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)]] = True
-        before = len(self._samples_of(first - 1, column))
-        return found[before : before + len(own)].reshape(end - first, -1)
+        return found.reshape(sequence.shape)[1:-1, :slots]
 
-    def _samples_of(self, number: int, column: int) -> np.ndarray:
-        report, inside = divmod(number, BINS_PER_REPORT)
-        table = self._tables.get(report)
-        return table[inside, :, column] if table is not None else np.zeros(0)
+    def _stacked(self, tables: list[np.ndarray | None], slots: int = 0) -> np.ndarray:
+        """[bins, slots, width]: a copy of some bins' tables, filled up to the same number of slots, at least ``slots``."""
+        slots = max(slots, max(len(table) for table in tables if table is not None))
+        stacked = np.empty((len(tables), slots, self._width))
+        for row, table in zip(stacked, tables, strict=True):
+            used = 0 if table is None else len(table)
+            row[:used] = table if used else 0.0
+            row[used:] = np.nan
+        return stacked
+
+    def _make_room(self, number: int, slots: int) -> np.ndarray | None:
+        """A bin's table with room for so many samples of a plate; None if the bin has been taken out."""
+        if self._first_open_bin is not None and number < self._first_open_bin:
+            return None
+        self._slots = max(self._slots, slots)
+        grown = np.full((self._slots, self._width), np.nan)
+        table = self._tables.get(number)
+        if table is not None:
+            grown[: len(table)] = table
+        self._tables[number] = grown
+        return grown
