@@ -22,12 +22,13 @@ from aisle_store.store import Store
 _WINDOW_S = 10.0
 _EMPTY_AFTER_S = 5.0
 _SESSION = "crowd"
+#: A batch of weights is stamped with its first sample, and made when its last one is.
+_BATCH_S = 0.3
 
 
 @dataclass(frozen=True, eq=False)
 class CrowdWindow:
-    """Some seconds of a crowd: all records of ``start_ns`` <= stamp < ``end_ns``, by stamp (the stamps of weights jitter by
-    milliseconds over the edges), and the visits that ended in them."""
+    """Some seconds of a crowd: all records of ``start_ns`` <= stamp < ``end_ns``, by stamp, and the visits that ended in them."""
 
     start_ns: int
     end_ns: int
@@ -65,6 +66,7 @@ class _Crowd:
         self._knocks: list[Knock] = []
         self._crossings: list[GateCrossing] = []
         self._late: list[SensorRecord] = []
+        self._given_ns = start_ns
 
     def __iter__(self) -> Iterator[CrowdWindow]:
         at_s = 0.0
@@ -94,15 +96,16 @@ class _Crowd:
     def _window(self, at_s: float, until_s: float, is_last: bool) -> CrowdWindow:
         knocks = self._knocks + store_knocks(self._model, self._profile.scales, at_s, until_s, self._vibration)
         shoppers = [visit.motion for visit in self._present if visit.motion.first_s < until_s]
-        start, end = (self._start_ns + round(time_s * NANOSECONDS) for time_s in (at_s, until_s))
+        end = self._start_ns + round((until_s if is_last else until_s - _BATCH_S) * NANOSECONDS)
         records = self._late + self._cameras.advance(until_s, shoppers) + self._scales.advance(until_s, self._contacts, knocks)
-        records += gate_records(self._store, self._crossings, self._start_ns, end, start)
+        records += gate_records(self._store, self._crossings, self._start_ns, end, self._given_ns)
         records.sort(key=record_order)
         self._contacts, self._knocks = [], []
         self._crossings = [crossing for crossing in self._crossings if self._start_ns + round(crossing.time_s * NANOSECONDS) >= end]
         gone = [visit for visit in self._present if visit.motion.last_s < until_s]
         self._present = [visit for visit in self._present if visit.motion.last_s >= until_s]
         self._late = [] if is_last else [record for record in records if record.stamp_ns >= end]
+        start, self._given_ns = self._given_ns, end
         return CrowdWindow(start, end, [record for record in records if is_last or record.stamp_ns < end], tuple(gone))
 
 
