@@ -32,6 +32,8 @@ _HIDING_MARGIN_M = 0.10
 _NEAREST_DEPTH_M = 0.2
 #: No part of a body is farther from its middle, seen from above, m (a stretched arm of somebody who bends).
 _WIDE_BODY_M = 0.6
+#: Two bodies farther apart than this across the line of sight do not hide one another, m; nobody is taller than the other.
+_BODIES_MEET_M, _TALLEST_M = 0.9, 2.0
 #: Points on the body's outline between keypoints: (from, to, share of the way, radius m, weight in the visible share).
 _OUTLINE = (
     (5, 11, 0.15, 0.05, 2.0),
@@ -123,12 +125,16 @@ class _Detection:
 class _View:
     """One camera in one store: projection with its limits, and what shelves hide from it."""
 
+    #: Lenses stretch what is near the image's edge.
+    _WIDENING = 1.3
+
     def __init__(self, store: Store, camera: Camera) -> None:
         self.camera = camera
         low, high = store.floor.min(axis=0) - 0.6, store.floor.max(axis=0) + 0.6
         self._low = np.append(low, 0.0)
         self._shape = tuple(int(n) for n in np.ceil((np.append(high, _HIGHEST_POINT_M) - self._low) / _VOXEL_M) + 1)
         self._occluders = _occluders(store)
+        self._distorted = bool(np.any(camera.distortion))
         # Filled where bodies come: 0 = not yet asked, 1 = in view, 2 = hidden.
         self._known = np.zeros(int(np.prod(self._shape)), dtype=np.uint8)
 
@@ -149,20 +155,28 @@ class _View:
         """Pixels [..., 2], NaN where the lens does not see, and depths [...] of points [..., 3]."""
         flat = points.reshape(-1, 3)
         optical = self.camera.to_optical(flat)
-        pixels, depth = self.camera.project(flat)
+        depth = optical[:, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = (depth > _NEAREST_DEPTH_M) & (np.hypot(optical[:, 0], optical[:, 1]) <= self._widest * depth)
+            if self._distorted:
+                pixels, _ = self.camera.project(flat)
+            else:
+                # Eight times faster than OpenCV's.
+                pixels = optical[:, :2] / depth[:, None] * self.camera.matrix[[0, 1], [0, 1]] + self.camera.matrix[:2, 2]
         pixels[~seen] = np.nan
         return pixels.reshape(*points.shape[:-1], 2), depth.reshape(points.shape[:-1])
 
     def may_show(self, places: np.ndarray) -> np.ndarray:
         """bool [T]: whether any part of somebody at ``places`` [T, 2] can be in the image."""
-        around = np.array([[x, y, z] for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (0.0, 0.5, 1.0, 1.5, 2.0)])
-        points = np.concatenate([places, np.zeros((len(places), 1))], axis=1)[:, None] + around * [_WIDE_BODY_M, _WIDE_BODY_M, 1.0]
-        pixels, _ = self.project(points)
-        margin = 0.1 * max(self.camera.width, self.camera.height)
-        with np.errstate(invalid="ignore"):
-            near = ((pixels >= -margin) & (pixels < np.array([self.camera.width, self.camera.height]) + margin)).all(axis=-1)
+        heights = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
+        points = np.concatenate([np.repeat(places[:, None], len(heights), axis=1), np.tile(heights[:, None], (len(places), 1, 1))], axis=2)
+        pixels, depth = self.project(points)
+        size = np.array([self.camera.width, self.camera.height])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            margin = self._WIDENING * _WIDE_BODY_M * self.camera.matrix[[0, 1], [0, 1]] / np.maximum(depth, _NEAREST_DEPTH_M)[..., None]
+            near = ((pixels >= -margin) & (pixels < size + margin)).all(axis=-1)
+        # A lens that maps a point nowhere says nothing about what is beside it.
+        near |= np.isnan(pixels[..., 0]) & (np.linalg.norm(places - self.camera.position[:2], axis=1) < 1.5)[:, None]
         return near.any(axis=1)
 
     def in_image(self, pixels: np.ndarray) -> np.ndarray:
@@ -266,15 +280,17 @@ def _body_balls(joints: np.ndarray) -> list[tuple[np.ndarray, float]]:
 
 def _behind_balls(eye: np.ndarray, points: np.ndarray, balls: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """bool [T, N]: whether a ball stands between the eye and points [T, N, 3]."""
-    along = points - eye
-    squared = np.maximum(np.einsum("tni,tni->tn", along, along), 1e-9)
-    end = 1 - _HIDING_MARGIN_M / np.sqrt(squared)
+    # Single precision is a fraction of a millimetre here, and half the work.
+    along = (points - eye).astype(np.float32)
+    squared = np.maximum((along * along).sum(axis=2), np.float32(1e-9))
+    end = 1 - np.float32(_HIDING_MARGIN_M) / np.sqrt(squared)
     hidden = np.zeros(points.shape[:2], dtype=bool)
     for centres, radius in balls:
-        offset = centres - eye
-        towards = np.einsum("tni,ti->tn", along, offset)
-        share = np.clip(towards / squared, 0.0, end)
-        away = share**2 * squared - 2 * share * towards + np.einsum("ti,ti->t", offset, offset)[:, None]
+        offset = (centres - eye).astype(np.float32)
+        towards = np.matmul(along, offset[:, :, None])[..., 0]
+        share = np.minimum(np.maximum(towards / squared, 0), end)
+        away = share * (share * squared - 2 * towards)
+        away += (offset * offset).sum(axis=1)[:, None]
         hidden |= away < radius**2
     return hidden
 
@@ -353,7 +369,7 @@ class _Hiding:
         self._near: list[tuple[np.ndarray, list[tuple[np.ndarray, float]]]] = []
         for other in others:
             _, own, theirs = np.intersect1d(rows, other.rows, assume_unique=True, return_indices=True)
-            close = _near_sight(eye[:2], places[own], other.places[theirs])
+            close = _near_sight(eye, places[own], other.places[theirs])
             if close.any():
                 own, theirs = own[close], theirs[close]
                 self._near.append((own, [(centres[theirs], radius) for centres, radius in other.balls]))
@@ -367,11 +383,14 @@ class _Hiding:
 
 
 def _near_sight(eye: np.ndarray, places: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """bool [T]: whether another's place is so near to the line of sight, seen from above, that an arm of his may reach into it."""
-    sight, offset = places - eye, others - eye
+    """bool [T]: whether another's body may reach into the view of somebody at ``places``: he stands near the line of sight as seen
+    from above, and not where it passes over his head."""
+    sight, offset = places - eye[:2], others - eye[:2]
     squared = np.maximum((sight**2).sum(axis=1), 1e-6)
-    share = np.clip((sight * offset).sum(axis=1) / squared, 0.0, 1.0 + _WIDE_BODY_M / np.sqrt(squared))
-    return np.linalg.norm(offset - share[:, None] * sight, axis=1) < 2 * _WIDE_BODY_M
+    share = np.clip((sight * offset).sum(axis=1) / squared, 0.0, 1.0)
+    lowest_line = eye[2] * (1 - share - _WIDE_BODY_M / np.sqrt(squared))
+    near = np.linalg.norm(offset - share[:, None] * sight, axis=1) < _BODIES_MEET_M
+    return near & (lowest_line < _TALLEST_M)
 
 
 class _PersonNoise:
@@ -408,7 +427,9 @@ def _seen(view: _View, joints: np.ndarray, hiding: _Hiding, profile: CameraProfi
     eye, camera = view.camera.position, view.camera
     outline, weights = _outline_points(joints, eye)
     pixels, _ = view.project(outline)
-    hidden = view.hidden_by_shelves(outline) | hiding.hidden(outline)
+    everything = np.concatenate([outline, joints], axis=1)
+    hidden = view.hidden_by_shelves(everything) | hiding.hidden(everything)
+    hidden, hidden_joints = hidden[:, : outline.shape[1]], hidden[:, outline.shape[1] :]
     shown = view.in_image(pixels) & ~hidden
     share = shown @ weights / weights.sum()
     body_box = _extent(pixels, ~hidden & np.isfinite(pixels[..., 0]))
@@ -423,7 +444,7 @@ def _seen(view: _View, joints: np.ndarray, hiding: _Hiding, profile: CameraProfi
     boxes = body_box + np.hstack([-loose, loose]) + deviation[:, None] * noise.unit[:, 2:6]
     boxes = np.clip(boxes, 0, [camera.width - 1, camera.height - 1] * 2)
     scores = _scores(share, size[:, 1], profile, noise)
-    points = _keypoints(view, joints, hiding, deviation, profile, noise)
+    points = _keypoints(view, joints, hidden_joints, deviation, profile, noise)
     depth = view.camera.to_optical(joints[:, 11])[:, 2]
     return [
         (int(row), _Detection(boxes[row], float(scores[row]), points[row], float(depth[row])))
@@ -461,13 +482,12 @@ def _scores(share: np.ndarray, height: np.ndarray, profile: CameraProfile, noise
 
 
 def _keypoints(
-    view: _View, joints: np.ndarray, hiding: _Hiding, deviation: np.ndarray, profile: CameraProfile, noise: _NoiseRows
+    view: _View, joints: np.ndarray, hidden: np.ndarray, deviation: np.ndarray, profile: CameraProfile, noise: _NoiseRows
 ) -> np.ndarray:
     """[T, 17, 3]: x, y, confidence; what is hidden is guessed with little confidence, what is outside the image is (0, 0, 0)."""
     eye = view.camera.position
     pixels, _ = view.project(joints)
-    hidden = view.hidden_by_shelves(joints) | hiding.hidden(joints)
-    hidden |= _behind_balls(eye, joints, _trunk_balls(joints)) & ~np.isin(np.arange(17), [5, 6, 11, 12])
+    hidden = hidden | (_behind_balls(eye, joints, _trunk_balls(joints)) & ~np.isin(np.arange(17), [5, 6, 11, 12]))
     hidden[:, _FACE] |= _facing_away(joints, eye)[:, None]
     factor = np.where(hidden, 3.0, 1.0)
     factor[:, _WRISTS] *= profile.wrist_noise_factor
