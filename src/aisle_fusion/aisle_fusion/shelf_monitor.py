@@ -171,7 +171,7 @@ class ShelfMonitor:
         passed = self._levels.add_bins(loads)
         for end in range(first + passed + 1, first + len(loads) + 1):
             self._levels.next_bin()
-            self._ready += [self._event(change) for change in self._changes.step()]
+            self._ready += [self._event(change) for change in self._changes.step().settled]
             if end % BINS_PER_REPORT == 0:
                 self._warn_about_abandoned(result)
                 self._give(end * BIN_NS - self._delay_ns, result)

@@ -30,10 +30,6 @@ LEAST_LEVEL = 10
 BACKTRACK = 20
 #: Bins that a plate must have stood still for its first level.
 FIRST_LEVEL = 20
-#: Changes that last longer are slow: what looks steady may be a pause in a slow lift.
-QUICK = 10
-#: A change is clear when it is so many times what a steady load may wander.
-CLEAR_RANGES = 4.0
 #: Noise follows the differences of short means, one per report interval: each pulls it by this share of how far it is off.
 NOISE_GAIN = 0.03
 #: The first differences pull more, as if so many had been seen before.
@@ -52,22 +48,26 @@ NOISE_FALL = 0.7
 QUIET_QUANTILE = 0.35
 QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal variable
 LEAST_SHAKING_PLATES = 4
+#: What stands by itself keeps within so many standard deviations of the short mean, bin by bin; a hand trembles.
+REST_DEVIATIONS = 10.0
+TREMBLING_SHARE = 0.06
 #: Shaking up to this factor is chance. It fades with this time constant.
 SHAKING_DEADBAND = 1.5
 SHAKING_FADE_S = 0.7
 
 #: How much smaller the variance of a mean over so many bins is than that of the short mean.
 _AVERAGING = (SHORT / np.maximum(np.arange(HISTORY + 1), 1)) ** NOISE_FALL
+_STILL_ROWS = np.arange(LOOK_BACK - GUARD)[:, None]
+_REST_ROWS = np.arange(FIRST_LEVEL + 1)[:, None]
 _FADE = float(np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S))
 
 
 class Phase(enum.IntEnum):
-    """UNKNOWN: no level yet. IDLE: the load is at its level. ACTIVE: it changes. SETTLED: it stands still after a change."""
+    """UNKNOWN: no level yet. IDLE: the load is at its level. ACTIVE: it changes, or has changed and was not settled yet."""
 
     UNKNOWN = 0
     IDLE = 1
     ACTIVE = 2
-    SETTLED = 3
 
 
 def bins(seconds: float) -> int:
@@ -86,8 +86,6 @@ class PlateLevels:
         self._config = config
         self._shelves, self._shelf_width = shelves, shelf_width
         width = shelves * shelf_width
-        self._steady_bins = bins(config.steady_s)
-        self._steady_long_bins = bins(config.steady_long_s)
         self._bridged_bins = bins(config.bridged_gap_s)
         #: The bin that is judged, and the newest one that has been added.
         self.bin = self._added = -1
@@ -104,8 +102,6 @@ class PlateLevels:
         self.level_variance = np.zeros(width)
         self.phase = np.full(width, Phase.UNKNOWN, dtype=np.int8)
         self.start_bin = np.zeros(width, dtype=int)
-        self.settled_bin = np.zeros(width, dtype=int)
-        self.pressed_bins = np.zeros(width, dtype=int)
         self.last_present_bin = np.full(width, -1)
         self.unchanged_bins = np.zeros(width, dtype=int)
         self._last_load = np.full(width, np.nan)
@@ -123,10 +119,6 @@ class PlateLevels:
     def shaking(self) -> np.ndarray:
         """How many times stronger than at rest each shelf shakes [shelves]."""
         return self._shaking[self.bin % HISTORY]
-
-    def noise_now(self, plates: np.ndarray) -> np.ndarray:
-        """Standard deviation of the short mean, with the shaking of the moment."""
-        return self.noise[plates] * self.shaking[plates // self._shelf_width]
 
     def add_bins(self, loads: np.ndarray) -> int:
         """Takes the loads (NaN = none) [bins, columns] of the next bins, all of one report interval; changes the array.
@@ -165,7 +157,8 @@ class PlateLevels:
 
     def trigger_threshold(self, plates: np.ndarray) -> np.ndarray:
         config = self._config
-        deviation = np.sqrt(self.noise_now(plates) ** 2 + self.level_variance[plates])
+        noise = self.noise[plates] * self.shaking[plates // self._shelf_width]
+        deviation = np.sqrt(noise**2 + self.level_variance[plates])
         return np.maximum(config.trigger_kg, config.trigger_deviations * deviation)
 
     def follow(self, frozen: np.ndarray | None) -> None:
@@ -183,68 +176,52 @@ class PlateLevels:
         """Marks plates (columns) as changing since their load left the level."""
         for plate in plates:
             self.start_bin[plate] = self.bin - self._bins_off_level(plate) + 1
-            self.pressed_bins[plate] = 0
         self._set_phase(plates, Phase.ACTIVE)
 
-    def resume(self, plates: np.ndarray) -> None:
-        """Marks plates (columns) as changing again within the same change."""
-        self._set_phase(plates, Phase.ACTIVE)
+    def has_level(self, plates: np.ndarray) -> np.ndarray:
+        """bool [plates]: whether there is something to compare with."""
+        return self.phase[plates] != Phase.UNKNOWN
 
-    def settle(self) -> None:
-        """Marks active plates that have stood still for long enough."""
-        plates = self.busy[self.phase[self.busy] == Phase.ACTIVE]
-        if not len(plates):
-            return
-        change = self.mean[plates] - self.level[plates]
-        raised = change > self.trigger_threshold(plates)
-        self.pressed_bins[plates] += raised
-        tolerance = self._steady_tolerance(plates, change)
-        short = self._means_range(plates, self._steady_bins) <= tolerance
-        if not short.any():
-            return
-        long = self._means_range(plates, self._steady_long_bins) <= tolerance
-        slow = self.bin - self.start_bin[plates] >= self._steady_bins + QUICK
-        # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
-        small = np.abs(change) < np.maximum(1.5 * self._config.least_change_kg, CLEAR_RANGES * tolerance)
-        wait = raised | (self.pressed_bins[plates] > self._steady_bins) | slow | small
-        steady = np.where(wait, long, short)
-        needed = np.where(wait, self._steady_long_bins, self._steady_bins)
-        done = plates[steady]
-        self.settled_bin[done] = np.maximum(self.bin - needed[steady] + 1, self.start_bin[done] + 1)
-        self._set_phase(done, Phase.SETTLED)
+    def still_bins(self, plates: np.ndarray, tolerance: np.ndarray) -> int:
+        """For how many bins the short means of all plates have kept within their ``tolerance`` [plates]; 0 if one is missing now."""
+        means = self._means[(self.bin - _STILL_ROWS) % HISTORY, plates]
+        span = np.maximum.accumulate(means, axis=0)
+        span -= np.minimum.accumulate(means, axis=0)
+        count = int(np.count_nonzero((span <= tolerance).all(axis=1)))
+        return count + SHORT - 1 if count else 0
 
-    def left_again(self) -> np.ndarray:
-        """Columns of settled plates whose load moves again."""
-        settled = self.busy[self.phase[self.busy] == Phase.SETTLED]
-        if not len(settled):
-            return settled
-        # Not the window's own spread: it would excuse a load that creeps on.
-        after, _ = self.load_since(self.settled_bin[settled], settled, skip=SHORT)
-        off = np.abs(self.mean[settled] - after)
-        limit = self._config.trigger_deviations * np.sqrt(2.0) * self.noise_now(settled)
-        return settled[off > np.maximum(self._config.trigger_kg, limit)]
+    def at_rest_bins(self, plates: np.ndarray, size: float) -> int:
+        """For how many bins all plates have been as still as goods: each bin by itself keeps within the noise. 0 if the noise would hide
+        how a hand trembles that presses with ``size`` kg."""
+        limit = np.maximum(self._config.steady_kg, REST_DEVIATIONS * self.noise[plates])
+        if limit.max() > TREMBLING_SHARE * size:
+            return 0
+        rows = (self.bin - _REST_ROWS) % HISTORY
+        loads = self._sums[rows[:-1], plates] - self._sums[rows[1:], plates]
+        count = self._counts[rows[:-1], plates] - self._counts[rows[1:], plates]
+        np.copyto(loads, np.nan, where=count == 0)
+        span = np.fmax.accumulate(loads, axis=0) - np.fmin.accumulate(loads, axis=0)
+        return int(np.count_nonzero((span <= limit).all(axis=1)))
 
-    def load_since(self, first_bin: np.ndarray | int, plates: np.ndarray, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Mean load of ``plates`` from ``first_bin`` on without the newest ``skip`` bins, and its variance; NaN where there is none.
+    def load_between(self, first: int, last: int, plates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean load of ``plates`` in the bins ``first`` to ``last``, and its variance; NaN where there is none.
 
         The variance is that of the plate's noise or, if greater, what the two halves of the window say: a plate may still ring.
         """
-        last = self.bin - skip
-        before = np.minimum(np.maximum(first_bin, self.bin - LOOK_BACK + 1) - 1, last)
+        before = min(max(first, self.bin - LOOK_BACK + 1) - 1, last)
         middle = (before + last) // 2
-        ends = [(self._sums[b % HISTORY, plates], self._counts[b % HISTORY, plates]) for b in (before, middle, last)]
-        (sums0, counts0), (sums1, counts1), (sums2, counts2) = ends
-        count = counts2 - counts0
-        mean = (sums2 - sums0) / np.where(count > 0, count, np.nan)
-        older_count, newer_count = counts1 - counts0, counts2 - counts1
+        rows = np.array([before, middle, last]) % HISTORY
+        sums, counts = self._sums[rows[:, None], plates], self._counts[rows[:, None], plates]
+        count = counts[2] - counts[0]
+        mean = (sums[2] - sums[0]) / np.where(count > 0, count, np.nan)
+        older_count, newer_count = counts[1] - counts[0], counts[2] - counts[1]
         both = (older_count > 0) & (newer_count > 0)
-        older = (sums1 - sums0) / np.where(both, older_count, 1.0)
-        newer = (sums2 - sums1) / np.where(both, newer_count, 1.0)
+        older = (sums[1] - sums[0]) / np.where(both, older_count, 1.0)
+        newer = (sums[2] - sums[1]) / np.where(both, newer_count, 1.0)
         halves = np.where(both, 0.25 * (newer - older) ** 2, 0.0)
         shelves = plates // self._shelf_width
-        shaking = (self._unrest[last % HISTORY, shelves] - self._unrest[before % HISTORY, shelves]) / np.maximum(last - before, 1)
-        shaking = np.where(last > before, shaking, 1.0)
-        return mean, np.maximum(self.noise[plates] ** 2 * shaking * _AVERAGING[count.astype(int)], halves)
+        shaking = (self._unrest[rows[2], shelves] - self._unrest[rows[0], shelves]) / max(last - before, 1)
+        return mean, np.maximum(self.noise[plates] ** 2 * shaking * _AVERAGING[count.astype(np.intp)], halves)
 
     def set_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Puts plates to rest at a new level; what they showed before ``since_bin`` is forgotten."""
@@ -267,11 +244,6 @@ class PlateLevels:
         """Columns that have a level but gave nothing for longer than a gap that is bridged."""
         gone = (self.phase != Phase.UNKNOWN) & (self.bin - self.last_present_bin > self._bridged_bins)
         return np.flatnonzero(gone) if gone.any() else _NONE
-
-    def relax(self, share: float) -> None:
-        """Shortens the steady times for the end of a recording, where no more is to come."""
-        self._steady_bins = max(SHORT + 1, round(self._steady_bins * share))
-        self._steady_long_bins = max(SHORT + 1, round(self._steady_long_bins * share))
 
     def _set_phase(self, plates: np.ndarray, phase: Phase) -> None:
         self.phase[plates] = phase
@@ -334,7 +306,10 @@ class PlateLevels:
         plates = np.flatnonzero((self.phase == Phase.UNKNOWN) & (2 * count >= FIRST_LEVEL))
         if not len(plates):
             return
-        found = plates[self._means_range(plates, FIRST_LEVEL) <= self._steady_tolerance(plates, np.zeros(len(plates)))]
+        means = self._means[(self.bin - np.arange(FIRST_LEVEL - SHORT + 1))[:, None] % HISTORY, plates]
+        missing = np.isnan(means).sum(axis=0)
+        span = np.fmax.reduce(means, axis=0) - np.fmin.reduce(means, axis=0)
+        found = plates[(span <= self.steady_range[plates]) & (4 * missing <= len(means))]
         self.level[found] = (self._sums[row, found] - self._sums[since, found]) / count[found]
         shelves = found // self._shelf_width
         unrest = (self._unrest[row, shelves] - self._unrest[since, shelves]) / FIRST_LEVEL
@@ -346,6 +321,8 @@ class PlateLevels:
         factor = self._config.trigger_deviations**2
         self._squared_noise = factor * self.noise**2
         self._squared_level = factor * self.level_variance
+        #: Range within which steady loads wander.
+        self.steady_range = np.maximum(self._config.steady_kg, self._config.steady_deviations * self.noise)
         self._per_noise = 1.0 / (np.sqrt(2.0) * self.noise)
 
     def _is_off(self, rows: slice) -> np.ndarray:
@@ -382,19 +359,6 @@ class PlateLevels:
             newest /= SHORT * SHAKING_DEADBAND
             np.maximum(newest, 1.0 + (self._shaking[before] - 1.0) * _FADE, out=self._shaking[now])
             np.add(self._unrest[before], self._shaking[now] ** 2, out=self._unrest[now])
-
-    def _steady_tolerance(self, plates: np.ndarray, change: np.ndarray) -> np.ndarray:
-        config = self._config
-        by_noise = np.maximum(config.steady_kg, config.steady_deviations * self.noise[plates])
-        return np.maximum(by_noise, config.steady_share * np.abs(np.nan_to_num(change)))
-
-    def _means_range(self, plates: np.ndarray, window_bins: int) -> np.ndarray:
-        """Range of the short means that lie wholly in the last ``window_bins``; infinite where too many are missing."""
-        count = max(1, window_bins - SHORT + 1)
-        rows = self._means[(self.bin - np.arange(count))[:, None] % HISTORY, plates]
-        span = np.fmax.reduce(rows, axis=0) - np.fmin.reduce(rows, axis=0)
-        missing = np.isnan(rows).sum(axis=0)
-        return np.where(4 * missing > count, np.inf, span)
 
     def _bins_off_level(self, plate: int) -> int:
         """How many of the newest bins in a row were off the level, at least one; missing ones count as off."""
