@@ -9,7 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from typing import Any
 from aisle_bags.bag_store import attach_changed_store
 from aisle_bags.bag_writer import BagWriter, available_ns
 from aisle_bags.core_settings import CoreSettings
+from aisle_bags.failures import FailureReport
 from aisle_bags.offline import OfflineRunner, in_event_order
 from aisle_bags.scoring import SessionScore, score_session
 from aisle_contract.records import NANOSECONDS, Cart, CartStatus, Receipt, Record, ShelfEvent, ShelfEvents
 from aisle_sim.crowd import CrowdWindow, simulate_crowd
 from aisle_sim.crowd_config import CrowdConfig
+from aisle_sim.simulator import DEFAULT_START_NS
 from aisle_store.store import Store
 
 
@@ -85,7 +87,10 @@ def score_crowd(task: CrowdTask, seed: int, advanced: Callable[[float], None] | 
     result = runner.finish()
     truth = {visit.person: visit.items for visit in visits if visit.items is not None}
     receipts = sorted(billed.receipts, key=lambda receipt: (receipt.stamp_ns, receipt.session))
-    score = score_session("crowd", seed, truth, receipts, result.warnings)
+    score = score_session("crowd", seed, truth, receipts, result.warnings, billed.carts)
+    happened = [event for visit in visits for event in visit.events]
+    report = FailureReport([visit.person for visit in visits], happened, billed.carts, billed.events, DEFAULT_START_NS)
+    score = replace(score, wrong_lines=report.explained(score.wrong_lines))
     return CrowdResult(score, len(truth), simulated_s, time.monotonic() - started_s)
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aisle_bags.bag_store import attach_changed_store
 from aisle_bags.bag_writer import BagWriter, available_ns
 from aisle_bags.core_settings import CoreSettings
+from aisle_bags.failures import FailureReport
 from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_bags.scoring import SessionScore, score_session
+from aisle_contract.records import CartStatus
 from aisle_sim.labelled_sessions import LabelledSession
 from aisle_sim.simulator import SimulatedSession, simulate
+from aisle_sim.true_events import session_events
 from aisle_store.store import Store
 
 
@@ -43,7 +46,11 @@ class ScoreTask:
             self._keep(simulated, self.bags / f"{session.session}-{self.profile}-{seed}")
         result = OfflineRunner(self.store, self.settings).run(simulated.records)
         warnings = (*simulated.warnings, *result.warnings)
-        return Enacted(simulated, result, score_session(session.session, seed, simulated.truth, result.receipts, warnings))
+        score = score_session(session.session, seed, simulated.truth, result.receipts, warnings, result.carts)
+        closed = [cart for cart in result.carts if cart.status == CartStatus.CLOSED]
+        truth = session_events(simulated.reenactment)
+        report = FailureReport(simulated.truth, truth, closed, result.events, simulated.start_ns)
+        return Enacted(simulated, result, replace(score, wrong_lines=report.explained(score.wrong_lines)))
 
     def _keep(self, simulated: SimulatedSession, folder: Path) -> None:
         with BagWriter(folder) as writer:

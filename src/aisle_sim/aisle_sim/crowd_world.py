@@ -31,6 +31,7 @@ from aisle_sim.reenactment import (
 from aisle_sim.shelf_contacts import LoadChange, Piece, ShelfContact
 from aisle_sim.shelf_stock import Facing, ShelfStock, StandingPiece
 from aisle_sim.steering import Steering
+from aisle_sim.true_events import TrueEvent, true_event
 from aisle_store.store import PlateKey, ShelfKey, Store
 
 #: Standing place: distance of the body's middle from the plates' front edge, and sideways, m.
@@ -49,17 +50,6 @@ _CANDIDATES = 5
 #: Weights that no plate tells apart, as a share.
 _EQUAL_WEIGHT = 0.02
 _MOST_AT_ONCE = 3
-
-
-@dataclass(frozen=True)
-class TrueEvent:
-    """What really happened at a shelf (or on the floor, or between two people: no plates)."""
-
-    time_s: float
-    person: str
-    action: str
-    plates: tuple[PlateKey, ...]
-    products: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -467,7 +457,7 @@ class CrowdWorld:
 
     def _touch_shelf(self, person: _Person, reach: Reach, shelf: ShelfKey, changes: list[LoadChange], shares: np.ndarray) -> None:
         person.contacts.append(ShelfContact(shelf, reach, shares, tuple(changes)))
-        person.events.append(TrueEvent(reach.time_s, person.name, reach.action, reach.plates, reach.products))
+        person.events.append(true_event(reach))
         self._finish(person, reach.end_s + 0.45)
 
     def _pick(self, person: _Person, stop: _Stop, now: float) -> None:
@@ -529,20 +519,20 @@ class CrowdWorld:
             who.busy_until_s = reach.end_s + 0.5
         person.bag.remove(stop.held)
         partner.bag.append(_Held(stop.held.piece, stop.held.owner, stop.held.facing))
-        person.events.append(TrueEvent(at, person.name, "hand_over", (), (stop.held.piece.product,)))
+        person.events.append(true_event(person.reaches[-1]))
         self._finish(person, person.busy_until_s)
 
     def _to_floor(self, person: _Person, stop: _Stop, now: float) -> None:
         reach = self._reach_floor(person, "leave", stop.held.piece.product, now)
         person.bag.remove(stop.held)
         self.stock.on_floor.append((stop.held.piece, person.place.copy()))
-        person.events.append(TrueEvent(reach.time_s, person.name, "leave", (), reach.products))
+        person.events.append(true_event(reach))
         self._finish(person, reach.end_s + 0.5)
 
     def _take_up(self, person: _Person, stop: _Stop, now: float) -> None:
         reach = self._reach_floor(person, "take_up", stop.pieces[0].product, now)
         person.bag.append(_Held(stop.pieces[0], person.name, None))
-        person.events.append(TrueEvent(reach.time_s, person.name, "take_up", (), reach.products))
+        person.events.append(true_event(reach))
         self._finish(person, reach.end_s + 0.5)
 
     def _reach_floor(self, person: _Person, action: str, product: str, now: float) -> Reach:

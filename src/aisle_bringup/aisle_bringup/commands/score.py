@@ -140,22 +140,34 @@ def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: St
     table.add_section()
     table.add_row("all", *_cells(scores), style="bold")
     console.print(table)
+    _print_shares(figures)
     wrong = [line for score in scores for line in score.wrong_lines]
     if not wrong:
         return
     lines = Table(title=f"{figures['source']}: lines that differ from the truth", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    lines.add_column("session", no_wrap=True)
-    lines.add_column("seed", no_wrap=True)
-    lines.add_column("shopper", no_wrap=True, max_width=12)
+    for heading in ("session", "seed", "shopper"):
+        lines.add_column(heading, no_wrap=True, max_width=20)
     lines.add_column("product")
     lines.add_column("expected", justify="right", no_wrap=True)
     lines.add_column("charged", justify="right", no_wrap=True)
+    lines.add_column("what went wrong")
     for line in wrong:
         name = store.products[line.product].name if line.product in store.products else "not in the catalogue"
-        lines.add_row(
-            line.session, str(line.seed), line.shopper or "nobody known", f"{line.product} {name}", str(line.expected), str(line.found)
-        )
+        why = f"{line.cause}: {line.detail}" if line.detail else line.cause
+        who = line.shopper or "nobody known"
+        lines.add_row(line.session, str(line.seed), who, f"{line.product} {name}", str(line.expected), str(line.found), why)
     console.print(lines)
+
+
+def _print_shares(figures: dict[str, Any]) -> None:
+    calibration = figures["calibration"]
+    print(
+        f"{figures['source']}: least F1 of a session {figures['least_session_f1']:.3f}, charged too much without review "
+        f"{figures['overcharge_share']:.2%} of lines, expected calibration error {calibration['expected_calibration_error']:.4f} "
+        f"over {calibration['lines']} lines"
+    )
+    for cause, count in sorted(figures["causes"].items(), key=lambda entry: -entry[1]):
+        print(f"  {count:4d} {cause}")
 
 
 def _cells(scores: list[SessionScore]) -> list[str]:
