@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from aisle_bags.core_settings import CoreSettings, SettingsError, load_settings
 from aisle_bags.crowd_scores import CrowdTask, score_crowd
+from aisle_bags.failure_panels import shelf_moments
 from aisle_bags.reenacted_scores import ScoreTask, score_sessions
 from aisle_bags.scoring import SessionScore, summary
 from aisle_bringup.command import CommandError, repository_root
@@ -27,9 +29,14 @@ from aisle_sim.profiles import PROFILES
 from aisle_sim.store_generator import StoreConfig, generate_store
 from aisle_store.store import Store
 from aisle_store.store_files import StoreError, load_store
+from aisle_viz.calibration_plot import CalibrationBar, plot_calibration
+from aisle_viz.failure_plot import FailurePanel, plot_failures
 
 SUMMARY = "Re-enact labelled sessions or simulate a crowd, bill them offline and compare the receipts with the truth"
 EXAMPLE = "./aisle score --store config/stores/nanostore-2019-11 --sessions config/stores/nanostore-2019-11/sessions.json --seeds 3"
+
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plates", type=_count, default=1_000, metavar="N", help="plates of the made-up store (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument(
-        "--bags", type=Path, metavar="DIR", help="also write the re-enacted sensor records as bags, one per session and seed"
+        "--save-bag",
+        "--bags",
+        dest="bags",
+        type=Path,
+        metavar="DIR",
+        help="also write the simulated sensor records as bags into this folder, one per session (or crowd) and seed",
+    )
+    parser.add_argument("--calibration", type=Path, metavar="PNG", help="draw how often lines are right, by their probability")
+    parser.add_argument(
+        "--failure",
+        type=Path,
+        metavar="DIR",
+        help="draw the weights, hands and events behind the wrong lines, a picture per session and seed",
     )
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per processor)")
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
@@ -53,8 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # Found out now and not after minutes of work.
-    if args.json is not None and not args.json.parent.is_dir():
-        raise CommandError(f"{args.json}: there is no folder {args.json.parent}, expected one to write into")
+    for path in (args.json, args.calibration):
+        if path is not None and not path.parent.is_dir():
+            raise CommandError(f"{path}: there is no folder {path.parent}, expected one to write into")
+    if args.calibration is not None and args.calibration.suffix.lower() not in _PICTURES:
+        raise CommandError(f"{args.calibration}: found the suffix '{args.calibration.suffix}', expected one of {', '.join(_PICTURES)}")
     if (args.crowd is None) == (args.sessions is None):
         raise CommandError("expected either --sessions FILE or --crowd N")
     if args.sessions is not None and args.store is None:
@@ -76,7 +98,32 @@ def _score_sessions(args: argparse.Namespace, settings: CoreSettings) -> int:
         scores = score_sessions(task, sessions, seeds, args.jobs, scored=lambda score: advance(1, note=score.session))
     figures = {"profile": args.profile, "seeds": len(seeds), **summary(scores)}
     _report(args, scores, figures, store)
+    if args.failure is not None:
+        _draw_failures(
+            args.failure, task, [(session, score) for score in scores for session in sessions if session.session == score.session]
+        )
     return 0
+
+
+def _draw_failures(folder: Path, task: ScoreTask, played: list[tuple[LabelledSession, SessionScore]]) -> None:
+    """Plays the sessions with wrong lines again: the scores do not keep what was recorded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task = replace(task, bags=None)
+    failed = [(session, score) for session, score in played if score.wrong_lines]
+    with progress("drawing failures", len(failed)) as advance:
+        for session, score in failed:
+            path = folder / f"{session.session}-{task.profile}-{score.seed}.png"
+            panels = [FailurePanel(**vars(moment)) for moment in shelf_moments(task.store, task.enact(session, score.seed))]
+            if panels:
+                plot_failures(panels, path, f"re-enacted: {session.session}, profile {task.profile}, seed {score.seed}")
+            advance(1, note=path.name)
+
+
+def _draw_calibration(path: Path, figures: dict[str, Any], store: Store) -> None:
+    calibration = figures["calibration"]
+    bars = [CalibrationBar(g["low"], g["high"], g["lines"], g["mean_probability"], g["right"]) for g in calibration["groups"]]
+    title = f"{figures['source']}: {store.name}, profile {figures['profile']}"
+    plot_calibration(bars, calibration["expected_calibration_error"], path, title)
 
 
 def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
@@ -114,6 +161,8 @@ def _report(args: argparse.Namespace, scores: list[SessionScore], figures: dict[
     for warning in dict.fromkeys(f"session {score.session}: {warning}" for score in scores for warning in score.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     _print_report(scores, figures, store)
+    if args.calibration is not None:
+        _draw_calibration(args.calibration, figures, store)
     if args.json is not None:
         _write(args.json, figures)
 
