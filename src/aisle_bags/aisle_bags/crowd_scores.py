@@ -63,7 +63,7 @@ class Billed:
         elif isinstance(record, Cart) and record.status == CartStatus.CLOSED:
             self.carts.append(record)
         elif isinstance(record, ShelfEvents):
-            self.events.extend(record.events)
+            self.events.extend(record.final)
 
 
 def score_crowd(task: CrowdTask, seed: int, advanced: Callable[[float], None] | None = None) -> CrowdResult:

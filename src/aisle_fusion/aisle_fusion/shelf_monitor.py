@@ -19,11 +19,11 @@ from aisle_contract.records import (
     ScaleReading,
     ShelfEvent,
     ShelfEvents,
-    ShelfEventStatus,
     StepResult,
 )
-from aisle_fusion.shelf_monitor_changes import Change, ShelfChanges
+from aisle_fusion.shelf_monitor_changes import ShelfChanges
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_events import ShelfEventBook
 from aisle_fusion.shelf_monitor_levels import Phase, PlateLevels, bins
 from aisle_fusion.shelf_monitor_samples import PlateColumns, SampleBins, SampleStream
 from aisle_store.store import ShelfKey, Store
@@ -35,13 +35,14 @@ MISSING_BINS = 20
 
 
 class ShelfMonitor:
-    """Streaming: takes ``ScaleReading`` records of all shelves in any interleaving, gives one ``ShelfEvents`` per 0.2 s of event time.
+    """Streaming: takes ``ScaleReading`` records of all shelves in any interleaving, gives one ``ShelfEvents`` per 0.2 s of event time,
+    and further ones at bins where there is something to tell.
 
     The stamp of a ``ShelfEvents`` is the end of the newest bin that was judged less the confirmation delay (the longest of the
-    config's steady and settling times, and two bins): no event that ended before it will still follow. A change that goes on does not
-    hold the stamp back, since its end is yet to come; where plates of one change settle at different times, an event's end is never put
-    before a stamp that was already given.
-    Event ids are ``e_<gondola>_<shelf>_<start in ms>_<plate that changed most>``. All events are FINAL.
+    config's steady and settling times, and two bins): no FINAL event that ended before it will still follow. A change that goes on does
+    not hold the stamp back, since its end is yet to come; an event's end is never put before a stamp that was already given.
+    A PROVISIONAL event is told as soon as the load has stood still for a moment, so it may have ended after the stamp. It is told again
+    when the estimate changes clearly, and ends with a FINAL or a RETRACTED one of the same id.
     """
 
     def __init__(self, store: Store, config: ShelfMonitorConfig) -> None:
@@ -90,7 +91,9 @@ class ShelfMonitor:
         self._bin: int | None = None
         self._last_filled_bin = 0
         self._promised_ns = 0
-        self._ready: list[ShelfEvent] = []
+        self._book = ShelfEventBook(self._columns)
+        #: Events that go into the next report.
+        self._left_over: list[ShelfEvent] = []
         self._reset_levels()
 
     def _reset_levels(self) -> None:
@@ -162,6 +165,7 @@ class ShelfMonitor:
     def _skip_to(self, number: int, result: StepResult) -> None:
         silent_s = (number - self._last_filled_bin) * BIN_NS / NANOSECONDS
         result.warnings.append(f"no shelf gave a reading for {silent_s:.1f} s: all levels are taken anew")
+        self._left_over += self._book.retract_all(self._first_bin)
         self._reset_levels()
         self._bin = self._last_filled_bin = number
 
@@ -171,43 +175,25 @@ class ShelfMonitor:
         passed = self._levels.add_bins(loads)
         for end in range(first + passed + 1, first + len(loads) + 1):
             self._levels.next_bin()
-            self._ready += [self._event(change) for change in self._changes.step().settled]
-            if end % BINS_PER_REPORT == 0:
+            outcome = self._changes.step()
+            events = self._book.take(outcome, self._first_bin, self._promised_ns) if outcome.ended or outcome.present else []
+            if events or end % BINS_PER_REPORT == 0:
                 self._warn_about_abandoned(result)
-                self._give(end * BIN_NS - self._delay_ns, result)
+                self._give(end * BIN_NS - self._delay_ns, events, result)
 
-    def _give(self, stamp_ns: int, result: StepResult) -> None:
-        events = sorted(self._ready, key=lambda event: (event.end_ns, event.start_ns, event.event))
-        result.records.append(ShelfEvents(stamp_ns, tuple(events)))
-        self._ready = []
+    def _give(self, stamp_ns: int, events: list[ShelfEvent], result: StepResult) -> None:
+        events = self._left_over + events
+        self._left_over = []
+        result.records.append(ShelfEvents(stamp_ns, tuple(sorted(events, key=lambda event: (event.end_ns, event.start_ns, event.event)))))
         self._promised_ns = stamp_ns
 
-    def _event(self, change: Change) -> ShelfEvent:
-        key = self._columns.shelves[change.plates[0] // self._columns.width]
-        gondola, shelf = key
-        first = self._columns.of_shelf(key).start
-        names = self._columns.plates[key]
-        start_ns = (self._first_bin + change.start_bin) * BIN_NS
-        end_ns = max((self._first_bin + change.settled_bin) * BIN_NS, self._promised_ns)
-        return ShelfEvent(
-            event=f"e_{gondola}_{shelf}_{start_ns // 1_000_000}_{names[change.strongest - first]}",
-            status=ShelfEventStatus.FINAL,
-            gondola=gondola,
-            shelf=shelf,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            plates=tuple(names[plate - first] for plate in change.plates),
-            change=change.change,
-            deviation=change.deviation,
-        )
-
     def _finish(self, result: StepResult) -> None:
-        changes, moving = self._changes.finish()
-        self._ready += [self._event(change) for change in changes]
+        outcome, moving = self._changes.finish()
+        events = self._book.take(outcome, self._first_bin, self._promised_ns) + self._book.retract_all(self._first_bin)
         for key in self._shelves_of(moving):
             result.warnings.append(f"shelf {key[0]}/{key[1]}: its load still changes at the end: no event is given for that")
         if self._levels.bin >= 0:
-            self._give((self._first_bin + self._levels.bin + 1) * BIN_NS, result)
+            self._give((self._first_bin + self._levels.bin + 1) * BIN_NS, events, result)
 
     def _warn_about_abandoned(self, result: StepResult) -> None:
         abandoned, self._changes.abandoned = self._changes.abandoned, []

@@ -1,8 +1,8 @@
 """From plates whose load moved to changes of a shelf: which plates belong together, and how much came or went.
 
 Plates near to one another that move at the same time make a chain. A chain that stands still has come to a plateau. What it stands
-at is told at once (``Change.settled`` false) and settled when it has stood for long enough; if it moves on before, the plateau still
-ends a change, provided that it was firm. A hand that rests on a shelf makes no firm plateau: it is never as still as goods.
+at is told as soon as the plateau is firm and settled when it has lasted for long enough; if the chain moves on before, a firm plateau
+ends a change all the same. A hand that rests on a shelf makes no firm plateau: it is never as still as goods.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
+#: What will have changed at a plateau is measured again after so many bins.
+PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
 SMALL_CHANGES = 2.5
 #: A change is clear when it is so many times what a steady load may wander.
@@ -59,14 +61,13 @@ class Change:
         return int(self.plates[np.argmax(np.abs(self.change))])
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What one bin showed. ``settled``: changes that are over; ``present``: what chains that stand still for the moment would give;
-    ``waiting``: columns whose load still changes, or stands still but not for long enough."""
+@dataclass
+class Outcome:
+    """What a bin showed, as (columns of a chain, changes on it). ``ended``: chains that are over, by what has changed, if anything;
+    ``present``: chains that have come to a firm plateau, by what will have changed if they stay there."""
 
-    settled: list[Change]
-    present: list[Change]
-    waiting: np.ndarray
+    ended: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
+    present: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -79,6 +80,7 @@ class _Chain:
     since: int = -1
     until: int = -1
     firm: bool = False
+    firm_bin: int = -1
     loads: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def leave(self) -> None:
@@ -98,63 +100,58 @@ class ShelfChanges:
         self._settle_bins = bins(config.settle_s)
         self._steady_bins = bins(config.steady_s)
         self._steady_long_bins = bins(config.steady_long_s)
-        self._early_bins = bins(config.provisional_s)
         self._longest_bins = bins(config.longest_event_s)
         self._chains: list[_Chain] = []
         self.abandoned: list[int] = []
 
-    def step(self) -> Seen:
+    def step(self) -> Outcome:
         """Judges the present bin of the levels."""
         levels = self._levels
-        settled: list[Change] = []
-        present: list[Change] = []
+        outcome = Outcome()
         fresh = levels.triggered()
-        if self._chains:
-            before = len(self._chains)
-            for chain in list(self._chains):
-                self._judge(chain, fresh, settled, present)
-            if len(self._chains) < before:
-                # What went to a new level may have left it by now.
-                fresh = levels.triggered()
+        for chain in list(self._chains):
+            self._judge(chain, fresh, outcome)
+        if outcome.ended:
+            # What went to a new level may have left it by now.
+            fresh = levels.triggered()
         if len(fresh):
             levels.activate(fresh)
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
-            self._drop_silent()
+            self._drop_silent(outcome)
             levels.follow(self._near_activity() if self._chains else None)
-        return Seen(settled, present, levels.busy)
+        return outcome
 
-    def finish(self) -> tuple[list[Change], list[int]]:
+    def finish(self) -> tuple[Outcome, list[int]]:
         """For the end of a recording: changes that are nearly settled and clear, and the columns of plates that still move."""
-        done, moving = [], []
+        outcome, moving = Outcome(), []
         for chain in self._chains:
             if chain.since >= 0 and chain.until - chain.since + 1 >= self._steady_bins:
-                done += self._measure(chain, EARLY_FACTOR)
+                outcome.ended.append((chain.columns, self._measure(chain, EARLY_FACTOR)))
             else:
                 moving += [int(plate) for plate in chain.columns]
-        return done, moving
+        return outcome, moving
 
-    def _judge(self, chain: _Chain, fresh: np.ndarray, settled: list[Change], present: list[Change]) -> None:
+    def _judge(self, chain: _Chain, fresh: np.ndarray, outcome: Outcome) -> None:
         levels = self._levels
         mean = levels.mean[chain.columns]
         if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
             # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
             measured = self._measure(chain, EARLY_FACTOR) if chain.firm else []
             if measured:
-                settled += measured
-                self._end(chain)
+                self._end(chain, measured, outcome)
                 return
             chain.leave()
         self._look_for_plateau(chain, mean)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
-            settled += self._measure(chain, 1.0)
-            self._end(chain)
+            self._end(chain, self._measure(chain, 1.0), outcome)
         elif levels.bin - chain.start_bin > self._longest_bins:
             self.abandoned += [int(plate) for plate in chain.columns]
             levels.forget(chain.columns)
             self._chains.remove(chain)
-        elif chain.until == levels.bin and self._is_told_early(chain, mean):
-            present += self._measure(chain, EARLY_FACTOR)
+            outcome.ended.append((chain.columns, []))
+        elif chain.firm and chain.until == levels.bin and (levels.bin - chain.firm_bin) % PRESENT_EVERY_BINS == 0:
+            outcome.present.append((self._with_neighbours(chain), self._measure(chain, EARLY_FACTOR)))
 
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
         """Begins, prolongs and judges the plateau of a chain."""
@@ -167,7 +164,7 @@ class ShelfChanges:
         raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
         still = levels.still_bins(chain.columns, tolerance)
-        if still < self._early_bins:
+        if still < self._steady_bins:
             return
         chain.until = levels.bin
         if chain.firm:
@@ -175,18 +172,17 @@ class ShelfChanges:
         chain.since = max(levels.bin - still + 1, chain.start_bin + 1)
         chain.loads = mean
         # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
-        small = largest < max(SMALL_CHANGES * self._config.least_change_kg, CLEAR_RANGES * float(tolerance[np.argmax(size)]))
+        clear = CLEAR_RANGES * float(tolerance[np.argmax(size)])
+        small = largest < max(SMALL_CHANGES * self._config.least_change_kg, clear)
         slow = chain.since - chain.start_bin >= bins(QUICK_S)
-        pressed = chain.pressed_bins > bins(PRESSED_S)
-        if not (raised or pressed or small or slow):
-            chain.firm = still >= self._steady_bins
-        elif raised and not (small or slow):
-            chain.firm = levels.at_rest_bins(chain.columns, largest) >= self._steady_bins or still >= self._steady_long_bins
+        if small or slow:
+            firm = False
+        elif raised:
+            firm = levels.at_rest_bins(chain.columns, largest) >= self._steady_bins
         else:
-            chain.firm = still >= self._steady_long_bins
-
-    def _is_told_early(self, chain: _Chain, mean: np.ndarray) -> bool:
-        return chain.firm or not bool((mean - self._levels.level[chain.columns]).sum() > 0)
+            firm = chain.pressed_bins <= bins(PRESSED_S)
+        if firm or still >= self._steady_long_bins:
+            chain.firm, chain.firm_bin = True, levels.bin
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
@@ -228,12 +224,13 @@ class ShelfChanges:
         least = self._config.least_change_deviations * factor * change.total_deviation
         return abs(change.total) >= max(self._config.least_change_kg, least)
 
-    def _end(self, chain: _Chain) -> None:
+    def _end(self, chain: _Chain, changes: list[Change], outcome: Outcome) -> None:
         """Puts a chain's plates to rest at the level of its plateau."""
         plates = self._with_neighbours(chain)
         after, variance = self._levels.load_between(chain.since, chain.until, plates)
         self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
+        outcome.ended.append((plates, changes))
 
     def _join(self) -> None:
         """Makes chains of the plates in motion; one that grew has no plateau any more."""
@@ -274,17 +271,17 @@ class ShelfChanges:
             near[max(first, shelf) : min(last + 1, shelf + self._width)] = True
         return near
 
-    def _drop_silent(self) -> None:
+    def _drop_silent(self, outcome: Outcome) -> None:
         silent = self._levels.silent()
-        if len(silent):
-            self._levels.forget(silent)
-            for chain in list(self._chains):
-                kept = chain.columns[~np.isin(chain.columns, silent)]
-                if len(kept) < len(chain.columns):
-                    self._chains.remove(chain)
-                    if len(kept):
-                        self._chains.append(_Chain(kept, chain.start_bin, chain.pressed_bins))
-            self._chains.sort(key=lambda chain: int(chain.columns[0]))
+        if not len(silent):
+            return
+        self._levels.forget(silent)
+        for number, chain in enumerate(self._chains):
+            kept = chain.columns[~np.isin(chain.columns, silent)]
+            if len(kept) < len(chain.columns):
+                outcome.ended.append((chain.columns, []))
+                self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins)
+        self._chains = [chain for chain in self._chains if len(chain.columns)]
 
 
 def _parts(cores: np.ndarray, plates: np.ndarray, change: np.ndarray, separation: int) -> list[np.ndarray]:

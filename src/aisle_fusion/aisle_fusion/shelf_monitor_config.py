@@ -20,9 +20,6 @@ class ShelfMonitorConfig:
     max_lateness_s: float = parameter(
         1.0, "A shelf whose readings lag more than this behind the newest one is not waited for, s", 0.05, 60.0
     )
-    provisional_s: float = parameter(
-        0.25, "A chain of plates must keep its load for this long for its change to be told provisionally, s", 0.2, 1.0
-    )
     steady_s: float = parameter(0.3, "A plate must keep its load for this long for a change to be over, s", 0.2, 2.0)
     steady_long_s: float = parameter(
         1.0,

@@ -5,6 +5,7 @@ Loads are in grams, times in seconds from the beginning. Everything is drawn fro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -145,7 +146,7 @@ class ShelfScene:
             return smooth(self.t, start, length)
         bounds = [0.0, *stops, length]
         whole = np.zeros(len(self.t))
-        for number, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for number, (low, high) in enumerate(itertools.pairwise(bounds)):
             whole += (high - low) / length * smooth(self.t, start + low + number, high - low)
         return whole
 
@@ -184,7 +185,9 @@ class ShelfScene:
         return [ScaleReading(START_NS + offset_ns + n * PERIOD_NS, *shelf, PERIOD_NS, names, weights[n : n + batch]) for n in firsts]
 
 
-def run(readings: Iterable[ScaleReading], store: Store, config: ShelfMonitorConfig | None = None) -> tuple[list[ShelfEvents], list[str]]:
+def run_monitor(
+    readings: Iterable[ScaleReading], store: Store, config: ShelfMonitorConfig | None = None
+) -> tuple[list[ShelfEvents], list[str]]:
     """All reports and warnings that a monitor makes of readings."""
     monitor = ShelfMonitor(store, config or ShelfMonitorConfig())
     reports, warnings = [], []
@@ -203,7 +206,7 @@ def run_scenes(scenes: dict[ShelfKey, ShelfScene], config: ShelfMonitorConfig | 
         for number, (key, scene) in enumerate(scenes.items())
         for reading in scene.readings(key, offset_ns=number * 7_000_000 % 200_000_000)
     ]
-    return run(sorted(readings, key=lambda reading: (reading.stamp_ns, reading.gondola, reading.shelf)), store, config)
+    return run_monitor(sorted(readings, key=lambda reading: (reading.stamp_ns, reading.gondola, reading.shelf)), store, config)
 
 
 def grams(event: ShelfEvent) -> float:
