@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from shelf_scenes import PERIOD_NS, RATE, START_NS, TWELVE, grams, make_store, ramp, run_monitor, second
 
 from aisle_contract.config import from_mapping
 from aisle_contract.records import DiagnosticLevel, ScaleReading, ShelfEvent, ShelfEvents, ShelfEventStatus
 from aisle_fusion.shelf_monitor import ShelfMonitor, ShelfMonitorConfig
-from shelf_scenes import PERIOD_NS, RATE, START_NS, TWELVE, grams, make_store, ramp, run_monitor, second
 
 RECORDING = Path(__file__).parents[4] / "shared" / "data" / "nanostore" / "2020-01" / "plates.npz"
 STORE = make_store({("1", "1"): TWELVE})
