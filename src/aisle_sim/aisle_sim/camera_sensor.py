@@ -6,7 +6,7 @@ Bodies are seen through each camera's calibration; shelves, gondolas, other peop
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,9 @@ from scipy import signal
 from scipy.special import ndtr
 
 from aisle_contract.records import NANOSECONDS, PersonDetections
-from aisle_sim.profiles import CameraProfile
+from aisle_sim.camera_disturbances import FrameTroubles
+from aisle_sim.episodes import Episode
+from aisle_sim.profiles import CameraProfile, CameraTroubles
 from aisle_sim.random_streams import random_stream
 from aisle_sim.reenactment import Reenactment, ShopperMotion
 from aisle_store.camera_model import Camera
@@ -62,18 +64,32 @@ _FACE, _WRISTS = slice(0, 5), (9, 10)
 
 
 def camera_records(
-    store: Store, reenactment: Reenactment, profile: CameraProfile, seed: int, session: str, start_ns: int
+    store: Store,
+    reenactment: Reenactment,
+    profile: CameraProfile,
+    seed: int,
+    session: str,
+    start_ns: int,
+    troubles: CameraTroubles | None = None,
 ) -> list[PersonDetections]:
     """Detections of all frames of a whole session, camera by camera in order of time; frames without anybody are in it."""
-    sensor = CameraSensor(store, profile, seed, session, start_ns)
+    sensor = CameraSensor(store, profile, seed, session, start_ns, troubles)
     return sensor.advance(reenactment.duration_s, reenactment.shoppers)
 
 
 class CameraSensor:
     """All cameras of a store from ``start_ns`` on, window by window in bounded memory."""
 
-    def __init__(self, store: Store, profile: CameraProfile, seed: int, session: str, start_ns: int) -> None:
-        self._cameras = [_SimulatedCamera(store, camera, profile, seed, session, start_ns) for camera in store.cameras.values()]
+    def __init__(
+        self,
+        store: Store,
+        profile: CameraProfile,
+        seed: int,
+        session: str,
+        start_ns: int,
+        troubles: CameraTroubles | None = None,
+    ) -> None:
+        self._cameras = [_SimulatedCamera(store, camera, profile, seed, session, start_ns, troubles) for camera in store.cameras.values()]
 
     def advance(self, until_s: float, shoppers: Sequence[ShopperMotion]) -> list[PersonDetections]:
         """Frames before ``until_s`` that were not yet given, camera by camera. ``shoppers``: all who are there meanwhile."""
@@ -81,7 +97,9 @@ class CameraSensor:
 
 
 class _SimulatedCamera:
-    def __init__(self, store: Store, camera: Camera, profile: CameraProfile, seed: int, session: str, start_ns: int) -> None:
+    def __init__(
+        self, store: Store, camera: Camera, profile: CameraProfile, seed: int, session: str, start_ns: int, troubles: CameraTroubles | None
+    ) -> None:
         self._store, self._camera, self._profile, self._seed, self._session = store, camera, profile, seed, session
         self._start_ns = start_ns
         self._view = _view(store, camera)
@@ -91,6 +109,9 @@ class _SimulatedCamera:
         self._ghosts = random_stream(seed, "camera ghosts", camera.camera, session)
         self._haunts = _haunts(store, random_stream(seed, "camera ghosts", camera.camera))
         self._noise: dict[str, _PersonNoise] = {}
+        self._troubles: FrameTroubles | None = None
+        if troubles not in (None, CameraTroubles()):
+            self._troubles = FrameTroubles(troubles, random_stream(seed, "camera troubles", camera.camera, session))
 
     def advance(self, until_s: float, shoppers: Sequence[ShopperMotion]) -> list[PersonDetections]:
         until = max(int(np.ceil((until_s - self._offset_s) * self._camera.rate_hz - 1e-9)), self._frames)
@@ -102,7 +123,41 @@ class _SimulatedCamera:
         ghosts = _false_detections(self._store, self._view, self._profile, times, self._ghosts, self._haunts)
         self._noise = {s.person: self._noise[s.person] for s in shoppers if s.person in self._noise and s.last_s >= times[-1]}
         stamps = self._start_ns + np.round(times * NANOSECONDS).astype(np.int64)
-        return [_record(self._camera, int(stamp), [*found[frame], *ghosts[frame]], self._profile) for frame, stamp in enumerate(stamps)]
+        given = range(len(times))
+        if self._troubles is not None:
+            self._disturb(found, ghosts, times)
+            stamps = stamps + round(self._troubles.clock_s * NANOSECONDS)
+            given = np.flatnonzero(~self._troubles.silent(times))
+        return [_record(self._camera, int(stamps[frame]), [*found[frame], *ghosts[frame]], self._profile) for frame in given]
+
+    def _disturb(self, found: list[list[_Detection]], ghosts: list[list[_Detection]], times: np.ndarray) -> None:
+        """Does to the frames' detections what ``CameraTroubles`` say."""
+        troubles = self._troubles
+        persons = sorted({detection.person for frame in found for detection in frame})
+        overlooked = {person: troubles.overlooked(person, times) for person in persons}
+        for number, frame in enumerate(found):
+            frame[:] = [
+                detection.moved(troubles.offset_px + troubles.bias(detection.person) * (detection.box[3] - detection.box[1]), self._camera)
+                for detection in frame
+                if not overlooked[detection.person][number]
+            ]
+            if len(frame) > 1:
+                troubles.exchange_limbs([d.box for d in frame], [d.keypoints for d in frame], _overlap)
+        for ghost in troubles.ghosts(times):
+            self._add_ghost(ghosts, times, ghost)
+        troubles.forget(list(self._noise))
+
+    def _add_ghost(self, ghosts: list[list[_Detection]], times: np.ndarray, ghost: Episode) -> None:
+        """Something that stands still in the store and looks like a person from here."""
+        rng = ghost.rng()
+        place = rng.uniform(self._store.floor.min(axis=0), self._store.floor.max(axis=0))
+        height, score = rng.uniform(1.4, 1.8), float(rng.uniform(0.4, 0.8))
+        for frame in np.flatnonzero((times >= ghost.start_s) & (times <= ghost.end_s)):
+            box = _ghost_box(self._view, place + rng.normal(0, 0.02, 2), height)
+            if box is not None and rng.random() < 0.8:
+                inside = box[:2] + rng.random((17, 2)) * (box[2:] - box[:2])
+                keypoints = np.column_stack([inside, 0.3 + 0.4 * rng.random(17)])
+                ghosts[frame].append(_Detection(box, score, keypoints, np.inf))
 
     def _noise_of(self, person: str) -> _PersonNoise:
         """A stream for each person, so that what one does changes no other's noise."""
@@ -120,6 +175,18 @@ class _Detection:
     score: float
     keypoints: np.ndarray
     depth: float
+    person: str = ""
+
+    def moved(self, by_px: np.ndarray, camera: Camera) -> _Detection:
+        """Elsewhere in the image, cut at its edges."""
+        box = np.clip(self.box + np.tile(by_px, 2), 0, [camera.width - 1, camera.height - 1] * 2)
+        if box[2] - box[0] < 2 or box[3] - box[1] < 2:
+            return self
+        keypoints = self.keypoints.copy()
+        keypoints[:, :2] += by_px
+        inside = (self.keypoints[:, 2] > 0) & ((keypoints[:, :2] >= 0) & (keypoints[:, :2] < [camera.width, camera.height])).all(axis=1)
+        keypoints[~inside] = 0.0
+        return replace(self, box=box, keypoints=keypoints)
 
 
 class _View:
@@ -336,7 +403,7 @@ def _detections(
             continue
         chosen = body.rows[rows]
         hiding = _Hiding(view.camera.position, body.places[rows], chosen, [other for other in bodies if other is not body])
-        for row, detection in _seen(view, body.joints[rows], hiding, profile, noise.at(rows)):
+        for row, detection in _seen(body.person, view, body.joints[rows], hiding, profile, noise.at(rows)):
             frames[chosen[row]].append(detection)
     return frames
 
@@ -422,7 +489,9 @@ class _NoiseRows:
         return _NoiseRows(self.unit[rows], self.luck[rows], self.uniform[rows])
 
 
-def _seen(view: _View, joints: np.ndarray, hiding: _Hiding, profile: CameraProfile, noise: _NoiseRows) -> list[tuple[int, _Detection]]:
+def _seen(
+    person: str, view: _View, joints: np.ndarray, hiding: _Hiding, profile: CameraProfile, noise: _NoiseRows
+) -> list[tuple[int, _Detection]]:
     """(row, detection) of one person over rows of joints [T, 17, 3]."""
     eye, camera = view.camera.position, view.camera
     outline, weights = _outline_points(joints, eye)
@@ -447,7 +516,7 @@ def _seen(view: _View, joints: np.ndarray, hiding: _Hiding, profile: CameraProfi
     points = _keypoints(view, joints, hidden_joints, deviation, profile, noise)
     depth = view.camera.to_optical(joints[:, 11])[:, 2]
     return [
-        (int(row), _Detection(boxes[row], float(scores[row]), points[row], float(depth[row])))
+        (int(row), _Detection(boxes[row], float(scores[row]), points[row], float(depth[row]), person))
         for row in np.flatnonzero(found)
         if boxes[row, 2] - boxes[row, 0] > 2 and boxes[row, 3] - boxes[row, 1] > 2
     ]

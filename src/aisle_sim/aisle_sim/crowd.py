@@ -58,7 +58,7 @@ class _Crowd:
         self._store, self._open_s, self._profile, self._start_ns = store, open_s, profile, start_ns
         self._world = CrowdWorld(store, config, profile, seed)
         self._model = load_scale_model()
-        self._cameras = CameraSensor(store, profile.cameras, seed, _SESSION, start_ns)
+        self._cameras = CameraSensor(store, profile.cameras, seed, _SESSION, start_ns, profile.camera_troubles)
         self._scales = ScaleSensor(store, profile, self._model, seed, _SESSION, start_ns, self._world.stock.initial_kg)
         self._vibration = random_stream(seed, "vibration", _SESSION)
         self._present: list[Visit] = []

@@ -14,9 +14,10 @@ from scipy import signal
 
 from aisle_contract.records import NANOSECONDS, ScaleReading
 from aisle_sim.contact_forces import ContactForces
-from aisle_sim.profiles import ScaleProfile, SensorProfile
+from aisle_sim.profiles import ScaleProfile, ScaleTroubles, SensorProfile
 from aisle_sim.random_streams import random_stream
 from aisle_sim.reenactment import Reenactment, ShopperMotion
+from aisle_sim.scale_disturbances import ShelfTroubles
 from aisle_sim.scale_model import ScaleModel, ShelfCharacter
 from aisle_sim.shelf_contacts import ShelfContact, session_contacts, side_by_side
 from aisle_store.store import Shelf, ShelfKey, Store
@@ -171,6 +172,11 @@ class _SimulatedShelf:
         self._base_kg = stock if stock_kg is None else np.asarray(stock_kg, dtype=float).copy()
         self._hum_phases = fixed.uniform(0, 2 * np.pi) + fixed.normal(0, 0.6, count)
         self._centre = np.mean([plate.centre[:2] for plate in shelf.plates.values()], axis=0)
+        troubles = profile.scale_troubles
+        self._troubles: ShelfTroubles | None = None
+        if troubles != ScaleTroubles():
+            stream = random_stream(seed, "troubles", *shelf.key, session)
+            self._troubles = ShelfTroubles(troubles, count, model.sample_rate_hz, stream)
         self._samples = 0
         self._drift_kg = np.zeros(count)
         self._forces: list[ContactForces] = []
@@ -187,8 +193,12 @@ class _SimulatedShelf:
         self._samples = until
         if not len(times):
             return []
-        weights = self._loads(times) + self._noise(times)
-        weights = self._quantised(weights)
+        loads = self._loads(times)
+        if self._troubles is None:
+            weights = self._quantised(loads + self._noise(times))
+        else:
+            weights = self._quantised(self._troubles.loads(loads) + self._noise(times) + self._troubles.noise(times))
+            self._troubles.break_down(times, weights)
         self._lose(weights)
         return self._batches(times, weights)
 
@@ -299,9 +309,13 @@ class _SimulatedShelf:
         if self._profile.clock_jitter:
             jitter = np.clip(self._streams["clock"].normal(0, self._model.batch_jitter_s, len(stamps)), -0.006, 0.006)
             stamps = stamps + np.round(np.abs(jitter) * NANOSECONDS).astype(np.int64)
+        given = np.ones(len(stamps), dtype=bool)
+        if self._troubles is not None:
+            stamps = stamps + round(self._troubles.clock_s * NANOSECONDS)
+            given = ~self._troubles.silent(times[::batch])
         plates = tuple(self._shelf.plates)
         values = weights.astype(np.float32).reshape(-1, batch, len(plates))
-        return [ScaleReading(int(s), *self.key, period, plates, v) for s, v in zip(stamps, values, strict=True)]
+        return [ScaleReading(int(stamps[i]), *self.key, period, plates, values[i]) for i in np.flatnonzero(given)]
 
 
 def _correlated(rng: np.random.Generator, samples: int, plates: int, shared: float) -> np.ndarray:

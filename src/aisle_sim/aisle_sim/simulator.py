@@ -56,7 +56,7 @@ def simulate(
     end_ns = start_ns + round(reenactment.duration_s * NANOSECONDS)
     records: list[SensorRecord] = [
         *gate_records(store, reenactment.crossings, start_ns, end_ns),
-        *camera_records(store, reenactment, profile.cameras, seed, session.session, start_ns),
+        *camera_records(store, reenactment, profile.cameras, seed, session.session, start_ns, profile.camera_troubles),
         *scale_records(store, reenactment, profile, model or load_scale_model(), seed, session.session, start_ns, loads),
     ]
     records.sort(key=record_order)
