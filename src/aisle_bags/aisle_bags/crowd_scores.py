@@ -23,13 +23,15 @@ from aisle_bags.scoring import SessionScore, score_session
 from aisle_contract.records import NANOSECONDS, Cart, CartStatus, Receipt, Record, ShelfEvent, ShelfEvents
 from aisle_sim.crowd import CrowdWindow, simulate_crowd
 from aisle_sim.crowd_config import CrowdConfig
+from aisle_sim.profiles import find_profile, with_item_camera
 from aisle_sim.simulator import DEFAULT_START_NS
 from aisle_store.store import Store
 
 
 @dataclass(frozen=True)
 class CrowdTask:
-    """A crowd that is let in for ``minutes``. ``bag``: folder that gets the sensor records."""
+    """A crowd that is let in for ``minutes``. ``bag``: folder that gets the sensor records;
+    ``item_accuracy``: of a camera for things in hands, 0 = none."""
 
     store: Store
     settings: CoreSettings
@@ -37,6 +39,7 @@ class CrowdTask:
     minutes: float
     profile: str = "nominal"
     bag: Path | None = None
+    item_accuracy: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +152,8 @@ def _from_other_process(task: CrowdTask, seed: int) -> Iterator[CrowdWindow]:
 def _send_windows(pipe: Connection, task: CrowdTask, seed: int) -> None:
     with closing(pipe):
         try:
-            for window in simulate_crowd(task.store, task.minutes, task.crowd, task.profile, seed):
+            profile = with_item_camera(find_profile(task.profile), task.item_accuracy)
+            for window in simulate_crowd(task.store, task.minutes, task.crowd, profile, seed):
                 pipe.send(window)
             pipe.send(None)
         except Exception as error:

@@ -19,6 +19,7 @@ class Cause(str, Enum):
     """What went wrong first on the way to a wrong line."""
 
     VISIT = "wrong receipt"
+    DROPPED = "too doubtful to be charged"
     MISSED = "event missed"
     INVENTED = "event invented"
     UNEXPLAINED = "event explained by nobody"
@@ -61,6 +62,7 @@ class FailureReport:
         self._truth = [event for event in truth if event.plates]
         self._moves = [move for cart in carts for move in _moves(cart, start_ns)]
         self._changes = [_change(event, start_ns) for event in events if event.status == ShelfEventStatus.FINAL]
+        self._lines = {(cart.shopper, line.product): (line.quantity, line.probability) for cart in carts for line in cart.lines}
         self._shoppers = {cart.shopper for cart in carts}
 
     def explained(self, lines: Sequence[WrongLine]) -> tuple[WrongLine, ...]:
@@ -77,6 +79,9 @@ class FailureReport:
     def _why_too_little(self, line: WrongLine) -> tuple[Cause, str]:
         if line.shopper not in self._shoppers:
             return Cause.VISIT, "no receipt"
+        in_cart = self._lines.get((line.shopper, line.product))
+        if in_cart is not None and in_cart[0] >= line.expected:
+            return Cause.DROPPED, f"in the cart with {in_cart[1]:.0%}"
         for event in self._truth_of(line, "pick"):
             why = self._why_not_counted(line, event)
             if why is not None:

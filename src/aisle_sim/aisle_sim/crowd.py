@@ -10,6 +10,7 @@ from aisle_sim.camera_sensor import CameraSensor
 from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.crowd_world import CrowdWorld, Visit
 from aisle_sim.gate_sensor import gate_records
+from aisle_sim.item_camera import ItemCamera
 from aisle_sim.profiles import SensorProfile, find_profile
 from aisle_sim.random_streams import random_stream
 from aisle_sim.reenactment import GateCrossing
@@ -60,6 +61,9 @@ class _Crowd:
         self._model = load_scale_model()
         self._cameras = CameraSensor(store, profile.cameras, seed, _SESSION, start_ns, profile.camera_troubles)
         self._scales = ScaleSensor(store, profile, self._model, seed, _SESSION, start_ns, self._world.stock.initial_kg)
+        self._items: ItemCamera | None = None
+        if profile.item_camera.accuracy:
+            self._items = ItemCamera(store, profile.item_camera, random_stream(seed, "item camera", _SESSION), start_ns)
         self._vibration = random_stream(seed, "vibration", _SESSION)
         self._present: list[Visit] = []
         self._contacts: list[ShelfContact] = []
@@ -92,6 +96,8 @@ class _Crowd:
                 self._contacts += visit.contacts
                 self._knocks += footfalls(visit.motion, self._profile.scales, self._vibration)
                 self._crossings += visit.crossings
+                if self._items is not None:
+                    self._late += self._items.records([visit.motion])
 
     def _window(self, at_s: float, until_s: float, is_last: bool) -> CrowdWindow:
         knocks = self._knocks + store_knocks(self._model, self._profile.scales, at_s, until_s, self._vibration)

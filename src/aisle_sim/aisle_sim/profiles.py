@@ -8,7 +8,7 @@ What was measured on real plates (noise of each shelf, vibration, quantisation, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -109,6 +109,15 @@ class CameraTroubles:
 
 
 @dataclass(frozen=True)
+class ItemCameraProfile:
+    """A camera for things in hands (``item_camera``)."""
+
+    accuracy: float = parameter(0.0, "Share of things that it takes for what they are; 0: there is no such camera", 0.0, 1.0)
+    unseen_share: float = parameter(0.1, "Share of things that it does not see", 0.0, 1.0)
+    position_deviation_m: float = parameter(0.05, "Deviation of the place of a thing, m per axis", 0.001, 1.0)
+
+
+@dataclass(frozen=True)
 class SensorProfile:
     """One named set of sensor properties."""
 
@@ -118,6 +127,7 @@ class SensorProfile:
     scales: ScaleProfile = ScaleProfile()
     scale_troubles: ScaleTroubles = ScaleTroubles()
     camera_troubles: CameraTroubles = CameraTroubles()
+    item_camera: ItemCameraProfile = ItemCameraProfile()
 
 
 def profile_from_mapping(name: str, values: Mapping[str, Any], where: str) -> SensorProfile:
@@ -128,6 +138,7 @@ def profile_from_mapping(name: str, values: Mapping[str, Any], where: str) -> Se
         "scales": ScaleProfile,
         "scale_troubles": ScaleTroubles,
         "camera_troubles": CameraTroubles,
+        "item_camera": ItemCameraProfile,
     }
     unknown = sorted(set(values) - set(sections))
     if unknown:
@@ -154,3 +165,8 @@ def find_profile(name: str) -> SensorProfile:
     if name not in PROFILES:
         raise ValueError(f"unknown sensor profile '{name}', expected one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def with_item_camera(profile: SensorProfile, accuracy: float) -> SensorProfile:
+    """The same sensors and a camera for things in hands; none for ``accuracy`` 0."""
+    return replace(profile, item_camera=replace(profile.item_camera, accuracy=accuracy))

@@ -26,6 +26,7 @@ from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.floor_motion import NoWayError
 from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
 from aisle_sim.profiles import PROFILES
+from aisle_sim.random_sessions import random_sessions, shuffled_planogram
 from aisle_sim.store_generator import StoreConfig, generate_store
 from aisle_store.store import Store
 from aisle_store.store_files import StoreError, load_store
@@ -42,11 +43,18 @@ _PICTURES = (".png", ".svg", ".pdf")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the store; a crowd also comes to a made-up one")
     parser.add_argument("--sessions", type=Path, metavar="FILE", help="labelled sessions (JSON) to re-enact")
+    parser.add_argument(
+        "--random", type=_count, metavar="N", help="instead of labelled ones: N sessions of hard cases, made up for the store"
+    )
+    parser.add_argument("--shuffle", type=_seed, metavar="S", help="with --random: the store's products in one another's places, by seed S")
     parser.add_argument("--session", action="append", metavar="NAME", help="only this session; may be given several times")
     parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
     parser.add_argument("--crowd", type=_count, metavar="N", help="instead of sessions: a simulated crowd, at most N inside at once")
     parser.add_argument("--minutes", type=_minutes, default=10.0, metavar="M", help="let the crowd in for so long (default: 10)")
+    parser.add_argument(
+        "--item-camera", type=_share, default=0.0, metavar="P", help="add a camera for things in hands that is right so often"
+    )
     parser.add_argument("--seed", type=_seed, metavar="S", help="play with this seed only")
     parser.add_argument("--area", type=_minutes, default=60.0, metavar="M2", help="floor of the made-up store, m^2 (default: 60)")
     parser.add_argument("--plates", type=_count, default=1_000, metavar="N", help="plates of the made-up store (default: 1000)")
@@ -77,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"{path}: there is no folder {path.parent}, expected one to write into")
     if args.calibration is not None and args.calibration.suffix.lower() not in _PICTURES:
         raise CommandError(f"{args.calibration}: found the suffix '{args.calibration.suffix}', expected one of {', '.join(_PICTURES)}")
-    if (args.crowd is None) == (args.sessions is None):
-        raise CommandError("expected either --sessions FILE or --crowd N")
-    if args.sessions is not None and args.store is None:
-        raise CommandError("--store is missing: the sessions need the store that they were labelled in")
+    if sum(kind is not None for kind in (args.sessions, args.random, args.crowd)) != 1:
+        raise CommandError("expected one of --sessions FILE, --random N and --crowd N")
+    if args.crowd is None and args.store is None:
+        raise CommandError("--store is missing: sessions need the store that they are played in")
     try:
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
         return _score_crowd(args, settings) if args.crowd is not None else _score_sessions(args, settings)
@@ -91,10 +99,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score_sessions(args: argparse.Namespace, settings: CoreSettings) -> int:
-    store, sessions = load_store(args.store), _chosen(load_sessions(args.sessions), args)
-    seeds = _seeds(args)
+    store, seeds = load_store(args.store), _seeds(args)
+    if args.random is not None:
+        store = store if args.shuffle is None else shuffled_planogram(store, args.shuffle)
+        sessions = _chosen(random_sessions(store, args.random, args.seed or 0), args)
+    else:
+        sessions = _chosen(load_sessions(args.sessions), args)
     with progress("re-enacting", len(sessions) * len(seeds)) as advance:
-        task = ScoreTask(store, settings, args.profile, args.bags)
+        task = ScoreTask(store, settings, args.profile, args.bags, args.item_camera)
         scores = score_sessions(task, sessions, seeds, args.jobs, scored=lambda score: advance(1, note=score.session))
     figures = {"profile": args.profile, "seeds": len(seeds), **summary(scores)}
     _report(args, scores, figures, store)
@@ -132,7 +144,9 @@ def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
     with progress("simulating a crowd, s", round(60 * args.minutes) * len(seeds)) as advance:
         for seed in seeds:
             stores.append(load_store(args.store) if args.store is not None else _made_up_store(args, seed))
-            task = CrowdTask(stores[-1], settings, CrowdConfig(shoppers=args.crowd), args.minutes, args.profile, args.bags)
+            task = CrowdTask(
+                stores[-1], settings, CrowdConfig(shoppers=args.crowd), args.minutes, args.profile, args.bags, args.item_camera
+            )
             results.append(score_crowd(task, seed, advanced=lambda seconds: advance(round(seconds))))
     scores = [result.score for result in results]
     played = {
@@ -173,12 +187,13 @@ def _chosen(sessions: list[LabelledSession], args: argparse.Namespace) -> list[L
     known = {session.session: session for session in sessions}
     for name in args.session:
         if name not in known:
-            raise CommandError(f"{args.sessions}: no session '{name}', expected one of {', '.join(known)}")
+            raise CommandError(f"{args.sessions or 'random sessions'}: no session '{name}', expected one of {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(args.session)]
 
 
 def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: Store) -> None:
-    console = Console()
+    # Where there is no terminal, rich would cut tables at 80 columns.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     title = f"{figures['source']}: {store.name}, profile {figures['profile']}, {figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("session", no_wrap=True)
@@ -193,19 +208,14 @@ def _print_report(scores: list[SessionScore], figures: dict[str, Any], store: St
     wrong = [line for score in scores for line in score.wrong_lines]
     if not wrong:
         return
-    lines = Table(title=f"{figures['source']}: lines that differ from the truth", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for heading in ("session", "seed", "shopper"):
-        lines.add_column(heading, no_wrap=True, max_width=20)
-    lines.add_column("product")
-    lines.add_column("expected", justify="right", no_wrap=True)
-    lines.add_column("charged", justify="right", no_wrap=True)
-    lines.add_column("what went wrong")
+    # Not a table: whoever has much to look at searches it, and a table would cut what went wrong to pieces.
+    print(f"{figures['source']}: lines that differ from the truth")
     for line in wrong:
         name = store.products[line.product].name if line.product in store.products else "not in the catalogue"
-        why = f"{line.cause}: {line.detail}" if line.detail else line.cause
-        who = line.shopper or "nobody known"
-        lines.add_row(line.session, str(line.seed), who, f"{line.product} {name}", str(line.expected), str(line.found), why)
-    console.print(lines)
+        print(
+            f"  {line.session}, seed {line.seed}, {line.shopper or 'nobody known'}: {line.product} {name}, "
+            f"expected {line.expected}, charged {line.found}: {line.cause}{f', {line.detail}' if line.detail else ''}"
+        )
 
 
 def _print_shares(figures: dict[str, Any]) -> None:
@@ -244,6 +254,13 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) > 2**31:
         raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number from 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    value = _minutes(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a share above 0 and at most 1")
+    return value
 
 
 def _minutes(text: str) -> float:
