@@ -80,11 +80,11 @@ class _Chain:
     since: int = -1
     until: int = -1
     firm: bool = False
-    firm_bin: int = -1
+    told_bin: int = -1
     loads: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def leave(self) -> None:
-        self.since = self.until = -1
+        self.since = self.until = self.told_bin = -1
         self.firm = False
 
 
@@ -100,6 +100,7 @@ class ShelfChanges:
         self._settle_bins = bins(config.settle_s)
         self._steady_bins = bins(config.steady_s)
         self._steady_long_bins = bins(config.steady_long_s)
+        self._lighter_bins = bins(config.lighter_s)
         self._longest_bins = bins(config.longest_event_s)
         self._chains: list[_Chain] = []
         self.abandoned: list[int] = []
@@ -150,7 +151,7 @@ class ShelfChanges:
             levels.forget(chain.columns)
             self._chains.remove(chain)
             outcome.ended.append((chain.columns, []))
-        elif chain.firm and chain.until == levels.bin and (levels.bin - chain.firm_bin) % PRESENT_EVERY_BINS == 0:
+        elif chain.told_bin >= 0 and chain.until == levels.bin and (levels.bin - chain.told_bin) % PRESENT_EVERY_BINS == 0:
             outcome.present.append((self._with_neighbours(chain), self._measure(chain, EARLY_FACTOR)))
 
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
@@ -181,8 +182,10 @@ class ShelfChanges:
             firm = levels.at_rest_bins(chain.columns, largest) >= self._steady_bins
         else:
             firm = chain.pressed_bins <= bins(PRESSED_S)
-        if firm or still >= self._steady_long_bins:
-            chain.firm, chain.firm_bin = True, levels.bin
+        chain.firm = firm or still >= self._steady_long_bins
+        # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
+        if chain.told_bin < 0 and (chain.firm or (not small and not raised and still >= self._lighter_bins)):
+            chain.told_bin = levels.bin
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
@@ -203,9 +206,10 @@ class ShelfChanges:
         plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
         if not len(plates):
             return []
-        drift = config.drift_kg_per_s * (levels.bin - chain.start_bin) * BIN_NS * 1e-9
-        deviation = np.sqrt(levels.level_variance[plates] + after_variance + drift**2)
         size = np.abs(change)
+        drift = config.drift_kg_per_s * max(chain.since - chain.start_bin, 0) * BIN_NS * 1e-9
+        creep = config.creep_share * float(size.max())
+        deviation = np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
         least = max(config.trigger_kg, config.neighbour_share * float(size.max()))
         cores = np.flatnonzero(size > np.maximum(CORE_DEVIATIONS * deviation, least))
         changes = []

@@ -44,6 +44,11 @@ LEARNING_BLOCKS = 15
 RELEARN_BINS = 600
 #: The noise of a mean over n bins falls with n ** -(NOISE_FALL / 2): slower than white noise (1), as the 1/f part does not average out.
 NOISE_FALL = 0.7
+#: Errors of levels are learnt once a second, like noise; the factor on what the noise foretells stays within these bounds.
+ERROR_GAIN = 0.05
+LEAST_ERROR, MOST_ERROR = 0.6, 10.0
+#: Plates that one thing loads: their errors add up as far as a shelf's plates err together.
+USUAL_PLATES = 3
 #: A shelf's shaking is read from the quiet share of its plates, so that a hand on some of them does not count; it takes this many plates.
 QUIET_QUANTILE = 0.35
 QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal variable
@@ -97,6 +102,10 @@ class PlateLevels:
         self._restlessness = np.ones((HISTORY, shelves))
         self._shaking = np.ones((HISTORY, shelves))
         self.blocks = np.zeros(width)
+        #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
+        self._error = np.ones(width)
+        self._error_count = np.zeros(width)
+        self._together = np.zeros(shelves)
         self.noise = np.full(width, config.prior_noise_kg)
         self.level = np.full(width, np.nan)
         self.level_variance = np.zeros(width)
@@ -168,6 +177,8 @@ class PlateLevels:
             self._rebase()
         self._watch_for_stuck()
         self._learn_noise()
+        if (self.bin + 1) % FIRST_LEVEL == 0:
+            self._learn_errors(frozen)
         self._track_levels(frozen)
         self._find_first_levels()
         self._set_thresholds()
@@ -240,6 +251,12 @@ class PlateLevels:
         self._means[:, plates] = np.nan
         self._set_phase(plates, Phase.UNKNOWN)
 
+    def deviation(self, plates: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Standard deviations [plates] of changes to loads that were measured with a ``variance`` [plates], such that those of the few
+        plates that one thing loads may be summed as if they were independent."""
+        together = 1.0 + (USUAL_PLATES - 1) * self._together[plates // self._shelf_width]
+        return self._error[plates] * np.sqrt(together * (self.level_variance[plates] + variance))
+
     def silent(self) -> np.ndarray:
         """Columns that have a level but gave nothing for longer than a gap that is bridged."""
         gone = (self.phase != Phase.UNKNOWN) & (self.bin - self.last_present_bin > self._bridged_bins)
@@ -286,6 +303,29 @@ class PlateLevels:
         grown = self.noise * np.exp(gain * (units - CLIPPED_MEAN))
         np.copyto(self.noise, np.maximum(grown, self._config.least_noise_kg), where=known)
         self.blocks += known
+
+    def _learn_errors(self, frozen: np.ndarray | None) -> None:
+        """Compares what plates at rest show now with their levels: noise that does not average out, drift and shaking are all in it."""
+        row, since = self.bin % HISTORY, (self.bin - FIRST_LEVEL) % HISTORY
+        count = self._counts[row] - self._counts[since]
+        valid = self._idle & (count == FIRST_LEVEL) & (self.blocks >= LEARNING_BLOCKS)
+        if frozen is not None:
+            valid &= ~frozen
+        now = (self._sums[row] - self._sums[since]) / FIRST_LEVEL
+        unrest = np.repeat(self._unrest[row] - self._unrest[since], self._shelf_width) / FIRST_LEVEL
+        foretold = np.sqrt(self.level_variance + self.noise**2 * unrest * _AVERAGING[FIRST_LEVEL])
+        units = np.where(valid, (now - self.level) / (foretold * self._error + 1e-12), 0.0)
+        by_shelf = units.reshape(self._shelves, self._shelf_width)
+        plates = valid.reshape(by_shelf.shape).sum(axis=1)
+        # The square of the mean of n units that correlate by r is (1 + (n - 1) r) / n.
+        squared = np.minimum(by_shelf.sum(axis=1) ** 2 / np.maximum(plates, 1), CLIPPED_AT**2 * plates)
+        together = np.clip((squared - 1.0) / np.maximum(plates - 1, 1), -1.0, 1.0)
+        self._together += np.where(plates >= LEAST_SHAKING_PLATES, ERROR_GAIN * (together - self._together), 0.0)
+        np.clip(self._together, 0.0, 1.0, out=self._together)
+        gain = np.maximum(ERROR_GAIN, FIRST_GAIN / (self._error_count + PRIOR_WEIGHT))
+        grown = self._error * np.exp(gain * (np.minimum(np.abs(units), CLIPPED_AT) - CLIPPED_MEAN))
+        np.copyto(self._error, np.clip(grown, LEAST_ERROR, MOST_ERROR), where=valid)
+        self._error_count += valid
 
     def _track_levels(self, frozen: np.ndarray | None) -> None:
         last, first = (self.bin - GUARD) % HISTORY, (self.bin - LEVEL_SPAN) % HISTORY
