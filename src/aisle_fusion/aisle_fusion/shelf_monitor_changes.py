@@ -101,6 +101,7 @@ class ShelfChanges:
         self._steady_bins = bins(config.steady_s)
         self._steady_long_bins = bins(config.steady_long_s)
         self._lighter_bins = bins(config.lighter_s)
+        self._heavier_bins = bins(config.heavier_s)
         self._longest_bins = bins(config.longest_event_s)
         self._chains: list[_Chain] = []
         self.abandoned: list[int] = []
@@ -179,12 +180,12 @@ class ShelfChanges:
         if small or slow:
             firm = False
         elif raised:
-            firm = levels.at_rest_bins(chain.columns, largest) >= self._steady_bins
+            firm = levels.at_rest_bins(chain.columns, float(size.sum())) >= self._steady_bins
         else:
             firm = chain.pressed_bins <= bins(PRESSED_S)
         chain.firm = firm or still >= self._steady_long_bins
         # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
-        if chain.told_bin < 0 and (chain.firm or (not small and not raised and still >= self._lighter_bins)):
+        if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
             chain.told_bin = levels.bin
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:

@@ -55,7 +55,7 @@ QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal 
 LEAST_SHAKING_PLATES = 4
 #: What stands by itself keeps within so many standard deviations of the short mean, bin by bin; a hand trembles.
 REST_DEVIATIONS = 10.0
-TREMBLING_SHARE = 0.06
+TREMBLING_SHARE = 0.025
 #: Shaking up to this factor is chance. It fades with this time constant.
 SHAKING_DEADBAND = 1.5
 SHAKING_FADE_S = 0.7
