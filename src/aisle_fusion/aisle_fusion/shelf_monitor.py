@@ -143,9 +143,11 @@ class ShelfMonitor:
             self._bin = self._last_filled_bin = _report_start(end_bin if oldest is None else oldest)
         while self._bin < end_bin:
             report_end = _report_start(self._bin) + BINS_PER_REPORT
-            if end_bin < report_end and not len(self._levels.busy):
-                # Nothing can be known of a change that has not begun yet: a whole report at a time is much cheaper.
-                return
+            if end_bin < report_end:
+                # Many bins at a time are much cheaper. Nothing is lost where nothing can be told before their end.
+                without_news = self._changes.bins_without_news()
+                if without_news is None or end_bin <= self._bin + without_news:
+                    return
             end = min(end_bin, report_end)
             loads = self._samples.pop(self._bin, end)
             if loads is not None:

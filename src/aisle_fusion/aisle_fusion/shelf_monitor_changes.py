@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
-from aisle_fusion.shelf_monitor_levels import PlateLevels, bins
+from aisle_fusion.shelf_monitor_levels import SHORT, PlateLevels, bins
 
 #: Standard deviations that a single plate's change needs to be the core of an event.
 CORE_DEVIATIONS = 4.0
@@ -81,6 +81,7 @@ class _Chain:
     until: int = -1
     firm: bool = False
     told_bin: int = -1
+    still_bins: int = 0
     loads: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def leave(self) -> None:
@@ -124,6 +125,18 @@ class ShelfChanges:
             levels.follow(self._near_activity() if self._chains else None)
         return outcome
 
+    def bins_without_news(self) -> int | None:
+        """For how many further bins nothing can be told provisionally, whatever they show; None if nothing is going on at all."""
+        waits = []
+        for chain in self._chains:
+            if chain.told_bin >= 0:
+                since_told = self._levels.bin - chain.told_bin
+                waits.append(PRESENT_EVERY_BINS - 1 - since_told % PRESENT_EVERY_BINS)
+            else:
+                # Even what stopped just now must be seen to stand still.
+                waits.append(max(self._steady_bins - max(chain.still_bins, SHORT - 1) - 1, 0))
+        return min(waits, default=None)
+
     def finish(self) -> tuple[Outcome, list[int]]:
         """For the end of a recording: changes that are nearly settled and clear, and the columns of plates that still move."""
         outcome, moving = Outcome(), []
@@ -165,7 +178,7 @@ class ShelfChanges:
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
-        still = levels.still_bins(chain.columns, tolerance)
+        still = chain.still_bins = levels.still_bins(chain.columns, tolerance)
         if still < self._steady_bins:
             return
         chain.until = levels.bin
