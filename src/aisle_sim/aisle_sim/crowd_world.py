@@ -47,6 +47,8 @@ _GIVE_UP_AFTER_S = 25.0
 _HAND_OVER_M = 0.75
 _HAND_OVER_PATIENCE_S = 15.0
 _CANDIDATES = 5
+#: Who finds no room at a shelf so often walks somewhere else first.
+_REFUSALS = 3
 #: Weights that no plate tells apart, as a share.
 _EQUAL_WEIGHT = 0.02
 _MOST_AT_ONCE = 3
@@ -112,6 +114,7 @@ class _Person:
     waiting_s: float = 0.0
     leaving: bool = False
     stop_since_s: float = 0.0
+    refused: int = 0
     items: Counter = field(default_factory=Counter)
 
 
@@ -267,10 +270,15 @@ class CrowdWorld:
             return
         goal = self._goal_of(person, stop)
         if goal is None:
-            # No room there now: look around for a moment and think again.
+            # No room there now: look around for a moment and think again, or else go somewhere else first.
             self._undo(stop)
+            person.refused += 1
             person.busy_until_s = now + 1.0
-            return
+            if person.refused < _REFUSALS:
+                return
+            stop = self._stroll(person)
+            goal = self._goal_of(person, stop)
+        person.refused = 0
         person.stop, person.goal, person.stop_since_s, person.waiting_s = stop, goal, now, 0.0
 
     def _next_stop(self, person: _Person) -> _Stop | None:
@@ -301,6 +309,10 @@ class CrowdWorld:
             stray = self.stock.strays.pop(int(rng.integers(len(self.stock.strays))))
             return _Stop("pick", stray.plates, (stray,))
         return self._pick_stop(person)
+
+    def _stroll(self, person: _Person) -> _Stop:
+        plate = self._store.plate(*self.stock.facings[int(person.rng.integers(len(self.stock.facings)))].plates[0])
+        return _Stop("stroll", place=plate.front[:2] - 0.6 * plate.pose[:2, 1])
 
     def _candidates(self, person: _Person) -> list[Facing]:
         """Some facings with goods; near the companion's, if he stands at one."""
@@ -492,6 +504,9 @@ class CrowdWorld:
         self._touch_shelf(person, reach, stop.standing[0].shelf, changes, np.mean([s.shares for s in stop.standing], axis=0))
 
     def _look(self, person: _Person, stop: _Stop, now: float) -> None:
+        if stop.kind == "stroll":
+            self._finish(person, now)
+            return
         if stop.kind == TOUCH:
             reach = self._reach(person, stop, now, TOUCH, ())
             shelf = self._store.shelf(*stop.plates[0][:2])
