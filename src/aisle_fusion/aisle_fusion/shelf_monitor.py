@@ -98,7 +98,7 @@ class ShelfMonitor:
 
     def _reset_levels(self) -> None:
         self._levels = PlateLevels(self._config, len(self._columns.shelves), self._columns.width)
-        self._changes = ShelfChanges(self._config, self._levels, self._columns.exists, self._columns.width)
+        self._changes = ShelfChanges(self._config, self._levels, self._columns.capacity, self._columns.width)
         self._first_bin = 0
 
     def _open(self, record: ScaleReading, result: StepResult) -> _Stream | None:
@@ -180,7 +180,7 @@ class ShelfMonitor:
             outcome = self._changes.step()
             events = self._book.take(outcome, self._first_bin, self._promised_ns) if outcome.ended or outcome.present else []
             if events or end % BINS_PER_REPORT == 0:
-                self._warn_about_abandoned(result)
+                self._warn_about_plates(result)
                 self._give(end * BIN_NS - self._delay_ns, events, result)
 
     def _give(self, stamp_ns: int, events: list[ShelfEvent], result: StepResult) -> None:
@@ -197,10 +197,20 @@ class ShelfMonitor:
         if self._levels.bin >= 0:
             self._give((self._first_bin + self._levels.bin + 1) * BIN_NS, events, result)
 
-    def _warn_about_abandoned(self, result: StepResult) -> None:
-        abandoned, self._changes.abandoned = self._changes.abandoned, []
+    def _warn_about_plates(self, result: StepResult) -> None:
+        changes = self._changes
+        abandoned, changes.abandoned = changes.abandoned, []
         for key in self._shelves_of(abandoned):
             text = f"shelf {key[0]}/{key[1]}: not steady for {self._config.longest_event_s:.0f} s: its level is taken anew"
+            result.warnings.append(text)
+        impossible, changes.impossible = changes.impossible, []
+        for column in impossible:
+            key = self._columns.shelves[column // self._columns.width]
+            plate = self._columns.plates[key][column % self._columns.width]
+            capacity = self._columns.capacity[column]
+            text = (
+                f"shelf {key[0]}/{key[1]}: the load of plate {plate} changed by more than the {capacity:g} kg that it can carry: no goods"
+            )
             result.warnings.append(text)
 
     def _shelves_of(self, columns: list[int]) -> list[ShelfKey]:

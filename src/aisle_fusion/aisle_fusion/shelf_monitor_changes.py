@@ -92,11 +92,11 @@ class _Chain:
 class ShelfChanges:
     """Joins active plates of a shelf into changes and measures them once all their plates are steady."""
 
-    def __init__(self, config: ShelfMonitorConfig, levels: PlateLevels, exists: np.ndarray, width: int) -> None:
-        """``exists`` bool [shelves * width]: columns that are plates."""
+    def __init__(self, config: ShelfMonitorConfig, levels: PlateLevels, capacity: np.ndarray, width: int) -> None:
+        """``capacity`` float64 [shelves * width] kg: what each plate can carry; 0 for columns that are no plates."""
         self._config = config
         self._levels = levels
-        self._exists = exists
+        self._capacity = capacity
         self._width = width
         self._settle_bins = bins(config.settle_s)
         self._steady_bins = bins(config.steady_s)
@@ -105,7 +105,9 @@ class ShelfChanges:
         self._heavier_bins = bins(config.heavier_s)
         self._longest_bins = bins(config.longest_event_s)
         self._chains: list[_Chain] = []
+        #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
+        self.impossible: list[int] = []
 
     def step(self) -> Outcome:
         """Judges the present bin of the levels."""
@@ -216,7 +218,8 @@ class ShelfChanges:
         plates = self._with_neighbours(chain)
         after, after_variance = levels.load_between(chain.since, chain.until, plates)
         change = after - levels.level[plates]
-        seen = np.isfinite(change)
+        # More than a plate can carry does not come or go: its cell is broken.
+        seen = np.abs(change) <= self._capacity[plates]
         plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
         if not len(plates):
             return []
@@ -246,6 +249,8 @@ class ShelfChanges:
         """Puts a chain's plates to rest at the level of its plateau."""
         plates = self._with_neighbours(chain)
         after, variance = self._levels.load_between(chain.since, chain.until, plates)
+        impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
+        self.impossible += [int(plate) for plate in plates[impossible]]
         self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))
@@ -269,7 +274,7 @@ class ShelfChanges:
         first, last = int(chain.columns[0]), int(chain.columns[-1])
         shelf = first // self._width * self._width
         plates = np.arange(max(first - NEIGHBOURS, shelf), min(last + NEIGHBOURS + 1, shelf + self._width))
-        return plates[self._exists[plates] & self._levels.has_level(plates)]
+        return plates[(self._capacity[plates] > 0) & self._levels.has_level(plates)]
 
     def _is_touched(self, chain: _Chain, fresh: np.ndarray) -> bool:
         """Whether fresh activity lies so near to a chain that it would join it."""
@@ -281,7 +286,7 @@ class ShelfChanges:
 
     def _near_activity(self) -> np.ndarray:
         """bool: columns so near to a moving plate that they would join its change."""
-        near = np.zeros(len(self._exists), dtype=bool)
+        near = np.zeros(len(self._capacity), dtype=bool)
         reach = self._config.separation_plates - 1
         for chain in self._chains:
             shelf = int(chain.columns[0]) // self._width * self._width

@@ -25,13 +25,15 @@ class PlateColumns:
         }
         self.width = max((len(plates) for plates in self.plates.values()), default=0)
         self._first = {key: number * self.width for number, key in enumerate(self.shelves)}
-        self.exists = np.zeros(len(self.shelves) * self.width, dtype=bool)
+        #: What each column's plate can carry, kg; 0 for columns that are no plates.
+        self.capacity = np.zeros(len(self.shelves) * self.width)
         for key, plates in self.plates.items():
-            self.exists[self._first[key] : self._first[key] + len(plates)] = True
+            columns = slice(self._first[key], self._first[key] + len(plates))
+            self.capacity[columns] = [store.plate(*key, plate).capacity_kg for plate in plates]
 
     @property
     def count(self) -> int:
-        return len(self.exists)
+        return len(self.capacity)
 
     def of_shelf(self, key: ShelfKey) -> slice:
         """The columns of a shelf's plates."""

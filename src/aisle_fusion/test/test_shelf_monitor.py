@@ -15,6 +15,7 @@ from shelf_scenes import PERIOD_NS, RATE, START_NS, TWELVE, grams, make_store, r
 from aisle_contract.config import from_mapping
 from aisle_contract.records import DiagnosticLevel, ScaleReading, ShelfEvent, ShelfEvents, ShelfEventStatus
 from aisle_fusion.shelf_monitor import ShelfMonitor, ShelfMonitorConfig
+from aisle_store.store import Store
 
 RECORDING = Path(__file__).parents[4] / "shared" / "data" / "nanostore" / "2020-01" / "plates.npz"
 STORE = make_store({("1", "1"): TWELVE})
@@ -334,21 +335,37 @@ def test_a_config_outside_its_range_is_refused():
         from_mapping(ShelfMonitorConfig, {"steady_s": 0.0}, "store.yaml: shelf_monitor")
 
 
-@pytest.mark.skipif(not RECORDING.exists(), reason=f"the real recording is not there: {RECORDING}")
-def test_the_real_recording_has_two_events():
+needs_recording = pytest.mark.skipif(not RECORDING.exists(), reason=f"the real recording is not there: {RECORDING}")
+
+
+def recorded(
+    backwards: bool = False, noise_g: float = 0.0, shuffled: int | None = None, cut_s: float = 0.0, shift_ms: int = 0
+) -> tuple[list[ScaleReading], Store, dict[tuple[str, str], tuple[str, str]]]:
+    """The real recording as readings, perhaps changed; its store; and which shelf was which."""
     data = dict(np.load(RECORDING))
-    start = data["t"].min()
+    rng = np.random.default_rng(shuffled)
+    keys = sorted({(str(g), str(s)) for g, s, _ in data["plate"]})
+    names = dict(zip(keys, keys if shuffled is None else [keys[i] for i in rng.permutation(len(keys))], strict=True))
     readings, shelves = [], {}
-    for gondola, shelf in sorted({(int(g), int(s)) for g, s, _ in data["plate"]}):
-        rows = np.flatnonzero((data["plate"][:, 0] == gondola) & (data["plate"][:, 1] == shelf))
-        names = tuple(str(int(plate)) for plate in data["plate"][rows, 2])
-        shelves[str(gondola), str(shelf)] = names
-        weights = (data["grams"][rows].T / 1000).astype(np.float32)
-        for n in range(0, len(weights), 12):
-            stamp = round((data["t"][rows[0], n] - start) * 1e9) + START_NS
-            readings.append(ScaleReading(stamp, str(gondola), str(shelf), PERIOD_NS, names, weights[n : n + 12]))
+    for key, name in names.items():
+        rows = np.flatnonzero((data["plate"][:, 0] == int(key[0])) & (data["plate"][:, 1] == int(key[1])))
+        shelves[name] = tuple(str(int(plate)) for plate in data["plate"][rows, 2])
+        weights = data["grams"][rows].T / 1000
+        seconds = data["t"][rows[0]] - data["t"].min()
+        if backwards:
+            weights, seconds = weights[::-1], (seconds.max() - seconds)[::-1]
+        weights = (weights + noise_g / 1000 * rng.normal(size=weights.shape)).astype(np.float32)
+        for n in range(int(np.searchsorted(seconds, cut_s)), len(weights), 12):
+            stamp = START_NS + round(seconds[n] * 1e9) + shift_ms * 1_000_000
+            readings.append(ScaleReading(stamp, *name, PERIOD_NS, shelves[name], weights[n : n + 12]))
     readings.sort(key=lambda r: (r.stamp_ns, r.gondola, r.shelf))
-    reports, _ = run(readings, store=make_store(shelves))
+    return readings, make_store(shelves), names
+
+
+@needs_recording
+def test_the_real_recording_has_two_events():
+    readings, store, _ = recorded()
+    reports, _ = run(readings, store=store)
     bag, bottle = (event for report in reports for event in report.final)
     assert (bag.gondola, bag.shelf, second(bag.start_ns)) == ("2", "5", pytest.approx(10.2, abs=0.4))
     assert {"4", "5"} <= set(bag.plates)
@@ -356,3 +373,32 @@ def test_the_real_recording_has_two_events():
     assert (bottle.gondola, bottle.shelf, second(bottle.start_ns)) == ("1", "5", pytest.approx(16.6, abs=0.4))
     assert "10" in bottle.plates
     assert -595 < grams(bottle) < -530
+    told = [(event.event, event.status) for report in reports for event in report.events]
+    assert told == [(event.event, status) for event in (bag, bottle) for status in (ShelfEventStatus.PROVISIONAL, ShelfEventStatus.FINAL)]
+
+
+@needs_recording
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"backwards": True},
+        {"shuffled": 3},
+        {"shuffled": 4, "backwards": True},
+        {"noise_g": 3.0},
+        {"noise_g": 8.0},
+        {"noise_g": 2.0, "backwards": True},
+        {"shift_ms": 7},
+        {"shift_ms": 31},
+        {"cut_s": 1.3},
+        {"cut_s": 5.9},
+    ],
+    ids=str,
+)
+def test_the_real_recording_has_two_events_however_it_is_changed(changed: dict):
+    readings, store, names = recorded(**changed)
+    reports, _ = run(readings, store=store)
+    events = [event for report in reports for event in report.final]
+    sign = 1 if changed.get("backwards") else -1
+    found = {(event.gondola, event.shelf): grams(event) for event in events}
+    assert len(events) == 2
+    assert found == {names["2", "5"]: pytest.approx(sign * 103, abs=9), names["1", "5"]: pytest.approx(sign * 575, abs=20)}
