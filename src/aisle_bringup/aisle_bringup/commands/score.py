@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +22,7 @@ from aisle_bags.failure_panels import shelf_moments
 from aisle_bags.reenacted_scores import ScoreTask, score_sessions
 from aisle_bags.scoring import SessionScore, summary
 from aisle_bringup.command import CommandError, repository_root
-from aisle_bringup.progress import progress
+from aisle_bringup.progress import Advance, progress
 from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.floor_motion import NoWayError
 from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
@@ -147,7 +148,7 @@ def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
             task = CrowdTask(
                 stores[-1], settings, CrowdConfig(shoppers=args.crowd), args.minutes, args.profile, args.bags, args.item_camera
             )
-            results.append(score_crowd(task, seed, advanced=lambda seconds: advance(round(seconds))))
+            results.append(score_crowd(task, seed, advanced=_seconds_of(round(60 * args.minutes), advance)))
     scores = [result.score for result in results]
     played = {
         "shoppers": sum(result.people for result in results),
@@ -158,6 +159,20 @@ def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
     _report(args, scores, figures, stores[0])
     print(f"simulated: {played['shoppers']} shoppers, {played['simulated_s']:.0f} s in {played['wall_s']:.0f} s")
     return 0
+
+
+def _seconds_of(total: int, advance: Advance) -> Callable[[float], None]:
+    """Tells of seconds of a crowd; not of those after the last one was let in, until all have left."""
+    left = total
+
+    def passed(seconds: float) -> None:
+        nonlocal left
+        told = min(round(seconds), left)
+        left -= told
+        if told:
+            advance(told)
+
+    return passed
 
 
 def _made_up_store(args: argparse.Namespace, seed: int) -> Store:
