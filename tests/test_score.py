@@ -48,6 +48,8 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
     ("arguments", "complaint"),
     [
         (("--sessions", "nowhere.json"), "nowhere.json: cannot be read"),
+        (("--random", "2", "--crowd", "2"), "expected one of --sessions FILE, --random N and --crowd N"),
+        (("--random", "2", "--calibration", "picture.bmp"), "found the suffix '.bmp', expected one of .png, .svg, .pdf"),
         (("--sessions", STORE / "sessions.json", "--session", "cps-test-99"), "no session 'cps-test-99', expected one of cps-test-4, "),
     ],
 )

@@ -75,7 +75,8 @@ class OfflineResult:
 
     @property
     def events(self) -> list[ShelfEvent]:
-        return [event for settled in self.of(ShelfEvents) for event in settled.events]
+        """The settled ones."""
+        return [event for settled in self.of(ShelfEvents) for event in settled.final]
 
     @property
     def alerts(self) -> list[Alert]:

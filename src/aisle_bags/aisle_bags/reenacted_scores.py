@@ -5,16 +5,20 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aisle_bags.bag_store import attach_changed_store
 from aisle_bags.bag_writer import BagWriter, available_ns
 from aisle_bags.core_settings import CoreSettings
+from aisle_bags.failures import FailureReport
 from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_bags.scoring import SessionScore, score_session
+from aisle_contract.records import CartStatus
 from aisle_sim.labelled_sessions import LabelledSession
+from aisle_sim.profiles import find_profile, with_item_camera
 from aisle_sim.simulator import SimulatedSession, simulate
+from aisle_sim.true_events import session_events
 from aisle_store.store import Store
 
 
@@ -29,21 +33,27 @@ class Enacted:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """What every session is played with. ``bags``: folder that gets a bag of each session's sensor records, for looking into it."""
+    """What every session is played with. ``bags``: folder that gets a bag of each session's sensor records, for looking into it;
+    ``item_accuracy``: of a camera for things in hands, 0 = none."""
 
     store: Store
     settings: CoreSettings
     profile: str = "nominal"
     bags: Path | None = None
+    item_accuracy: float = 0.0
 
     def enact(self, session: LabelledSession, seed: int) -> Enacted:
         """Plays one session and bills it. Raises what ``aisle_sim.simulator.simulate`` raises, FileExistsError for a bag that exists."""
-        simulated = simulate(self.store, session, self.profile, seed)
+        simulated = simulate(self.store, session, with_item_camera(find_profile(self.profile), self.item_accuracy), seed)
         if self.bags is not None:
             self._keep(simulated, self.bags / f"{session.session}-{self.profile}-{seed}")
         result = OfflineRunner(self.store, self.settings).run(simulated.records)
         warnings = (*simulated.warnings, *result.warnings)
-        return Enacted(simulated, result, score_session(session.session, seed, simulated.truth, result.receipts, warnings))
+        score = score_session(session.session, seed, simulated.truth, result.receipts, warnings, result.carts)
+        closed = [cart for cart in result.carts if cart.status == CartStatus.CLOSED]
+        truth = session_events(simulated.reenactment)
+        report = FailureReport(simulated.truth, truth, closed, result.events, simulated.start_ns)
+        return Enacted(simulated, result, replace(score, wrong_lines=report.explained(score.wrong_lines)))
 
     def _keep(self, simulated: SimulatedSession, folder: Path) -> None:
         with BagWriter(folder) as writer:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aisle_contract.records import Receipt, ReceiptStatus
+from aisle_bags.calibration import LineOutcome, calibration_summary
+from aisle_contract.records import STAFF_PREFIX, Cart, CartStatus, Receipt, ReceiptStatus
 
 #: Net items of every shopper of a session: shopper id -> product id -> pieces.
 Truth = Mapping[str, Mapping[str, int]]
@@ -48,7 +49,10 @@ class ItemCount:
 
 @dataclass(frozen=True, slots=True)
 class WrongLine:
-    """One (shopper, product) whose charged quantity differs from the true one. ``shopper`` is empty for anonymous receipts."""
+    """One (shopper, product) whose charged quantity differs from the true one. ``shopper`` is empty for anonymous receipts.
+
+    ``cause``: what went wrong, and ``detail`` where and how, as far as that was looked into (``failures``).
+    """
 
     session: str
     seed: int
@@ -56,11 +60,17 @@ class WrongLine:
     product: str
     expected: int
     found: int
+    cause: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionScore:
-    """One session enacted with one seed. ``receipts`` counts what was to be right: one per shopper plus every receipt beyond that."""
+    """One session enacted with one seed. ``receipts`` counts what was to be right: one per shopper plus every receipt beyond that.
+
+    ``charged_lines``: lines charged without review; ``overcharged_lines``: those of them with more pieces than are true.
+    ``outcomes``: lines of the carts, with their probabilities, whether charged or not.
+    """
 
     session: str
     seed: int
@@ -71,10 +81,19 @@ class SessionScore:
     reviewed_receipts: int
     wrong_lines: tuple[WrongLine, ...]
     warnings: tuple[str, ...] = ()
+    charged_lines: int = 0
+    overcharged_lines: int = 0
+    outcomes: tuple[LineOutcome, ...] = ()
 
 
-def score_session(session: str, seed: int, truth: Truth, receipts: Sequence[Receipt], warnings: Iterable[str] = ()) -> SessionScore:
-    """Compares one session's receipts with the truth; true net counts below zero (more put back than taken) count as zero."""
+def score_session(
+    session: str, seed: int, truth: Truth, receipts: Sequence[Receipt], warnings: Iterable[str] = (), carts: Iterable[Cart] = ()
+) -> SessionScore:
+    """Compares one session's receipts with the truth; true net counts below zero (more put back than taken) count as zero.
+
+    Empty receipts of staff are left out. ``carts``: those of them that are closed give the outcomes.
+    """
+    receipts = [receipt for receipt in receipts if receipt.lines or not receipt.shopper.startswith(STAFF_PREFIX)]
     expected = {shopper: _positive(items) for shopper, items in truth.items()}
     found: dict[str, Counter[str]] = {}
     for receipt in receipts:
@@ -89,6 +108,12 @@ def score_session(session: str, seed: int, truth: Truth, receipts: Sequence[Rece
             items += ItemCount(*counts, min(counts))
             if counts[0] != counts[1]:
                 wrong.append(WrongLine(session, seed, shopper, product, *counts))
+    charged_lines = [
+        line.quantity > expected.get(receipt.shopper, {}).get(line.product, 0)
+        for receipt in receipts
+        if receipt.status == ReceiptStatus.CHARGED
+        for line in receipt.lines
+    ]
     issued = Counter(receipt.shopper for receipt in receipts)
     return SessionScore(
         session=session,
@@ -100,20 +125,35 @@ def score_session(session: str, seed: int, truth: Truth, receipts: Sequence[Rece
         reviewed_receipts=sum(receipt.status == ReceiptStatus.REVIEW for receipt in receipts),
         wrong_lines=tuple(wrong),
         warnings=tuple(warnings),
+        charged_lines=len(charged_lines),
+        overcharged_lines=sum(charged_lines),
+        outcomes=tuple(_outcomes(expected, carts)),
     )
 
 
-def summary(scores: Sequence[SessionScore]) -> dict[str, Any]:
-    """All sessions together, in the form that ``./aisle score --json`` writes."""
+def _outcomes(expected: Mapping[str, Mapping[str, int]], carts: Iterable[Cart]) -> Iterable[LineOutcome]:
+    for cart in carts:
+        if cart.status == CartStatus.CLOSED:
+            true = expected.get(cart.shopper, {})
+            for line in cart.lines:
+                yield LineOutcome(line.probability, true.get(line.product, 0) == line.quantity)
+
+
+def summary(scores: Sequence[SessionScore], source: str = "re-enacted") -> dict[str, Any]:
+    """All sessions together, in the form that ``./aisle score --json`` writes. ``source``: where the sensor data come from."""
     items = sum((score.items for score in scores), ItemCount())
     wrong = [line for score in scores for line in score.wrong_lines]
     return {
-        "source": "re-enacted",
+        "source": source,
         "precision": items.precision,
         "recall": items.recall,
         "f1": items.f1,
         "receipt_accuracy": _share(sum(s.right_receipts for s in scores), sum(s.receipts for s in scores), none=1.0),
         "review_share": _share(sum(s.reviewed_receipts for s in scores), sum(s.issued_receipts for s in scores), none=0.0),
+        "least_session_f1": min((score.items.f1 for score in scores), default=1.0),
+        "overcharge_share": _share(sum(s.overcharged_lines for s in scores), sum(s.charged_lines for s in scores), none=0.0),
+        "calibration": calibration_summary([outcome for score in scores for outcome in score.outcomes]),
+        "causes": dict(sorted(Counter(line.cause for line in wrong if line.cause).items())),
         "overcharged_lines": sum(line.found > line.expected for line in wrong),
         "undercharged_lines": sum(line.found < line.expected for line in wrong),
         "sessions": [_session_summary(score) for score in scores],

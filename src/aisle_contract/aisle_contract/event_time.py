@@ -102,6 +102,10 @@ class EventTimeBuffer(Generic[T]):
             return []
         return self._pop_until(watermark)
 
+    def held(self) -> list[T]:
+        """Records that are still held back, in order; they stay held."""
+        return [record for *_, record in sorted(self._heap, key=lambda entry: entry[:3])]
+
     def flush(self) -> list[T]:
         """All records that are still held, in order: for the end of a recording."""
         return self._pop_until(self._newest_ns) if self._newest_ns is not None else []

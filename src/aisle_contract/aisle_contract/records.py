@@ -14,6 +14,9 @@ import numpy as np
 
 NANOSECONDS = 1_000_000_000
 
+#: Shopper ids of gate events that begin so are staff: they refill shelves and are charged nothing.
+STAFF_PREFIX = "staff:"
+
 #: COCO-17 keypoint names in the order of ``PersonDetections.keypoints``.
 COCO_KEYPOINTS = (
     "nose",
@@ -105,11 +108,14 @@ class ScaleReading:
 class ShelfEventStatus(IntEnum):
     PROVISIONAL = 0
     FINAL = 1
+    RETRACTED = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShelfEvent:
-    """One change of load on one shelf. ``change`` and ``deviation`` float64 [plates] kg; negative change = something was taken."""
+    """One change of load on one shelf. A PROVISIONAL one may be told again and ends FINAL or RETRACTED, with the same id.
+
+    ``change`` and ``deviation`` float64 [plates] kg; negative change = something was taken."""
 
     event: str
     status: ShelfEventStatus
@@ -124,10 +130,16 @@ class ShelfEvent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShelfEvents:
-    """Events settled since the last one (``ShelfEventArray``); no event that ended before ``stamp_ns`` will still follow."""
+    """News of shelf events since the last one (``ShelfEventArray``). No FINAL event that ended before ``stamp_ns`` will still follow;
+    provisional ones may have ended after it."""
 
     stamp_ns: int
     events: tuple[ShelfEvent, ...]
+
+    @property
+    def final(self) -> tuple[ShelfEvent, ...]:
+        """The events that are settled."""
+        return tuple(event for event in self.events if event.status == ShelfEventStatus.FINAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,13 +3,19 @@
 Records are put in order of event time; visits follow from gates and tracks (``shopper_sessions``); each shelf event, once it is old enough
 for its people to be known, is judged (``event_judgement``) under several hypotheses about the whole store (``store_hypotheses``). A cart's
 lines are the likeliest quantities over all hypotheses. It is final once the shelves have been judged up to the time the shopper left.
+
+Open carts do not wait for that: events that are not judged yet, provisional ones among them, are judged at once with the tracks that have
+arrived, on a copy of the hypotheses which is thrown away (``_foresee``). Final carts do not depend on it.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from aisle_contract.config import parameter
 from aisle_contract.event_time import EventTimeBuffer
@@ -17,12 +23,9 @@ from aisle_contract.records import (
     NANOSECONDS,
     Alert,
     AlertLevel,
-    Cart,
-    CartLine,
     CartStatus,
     Diagnostic,
     DiagnosticLevel,
-    Evidence,
     GateEvent,
     ItemObservation,
     ShelfEvent,
@@ -31,44 +34,55 @@ from aisle_contract.records import (
     StepResult,
     Tracks,
 )
-from aisle_fusion.dynamic_planogram import Planogram
+from aisle_fusion.cart_lines import CartLines, CartLinesConfig, JudgedEvent, name_of
+from aisle_fusion.dynamic_planogram import Planogram, Stray
 from aisle_fusion.event_judgement import EventJudge, JudgementConfig, Scene
 from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts, separate_gain
 from aisle_fusion.hand_proximity import HandProximity, ProximityConfig
+from aisle_fusion.item_likelihood import ProductWeights
+from aisle_fusion.item_sightings import ItemSightings, SightingConfig
 from aisle_fusion.shopper_sessions import SOURCE, SessionConfig, ShopperSessions, Visit
-from aisle_fusion.store_hypotheses import Judgement, Move, StoreHypotheses
-from aisle_fusion.track_history import TrackHistory
+from aisle_fusion.store_hypotheses import StoreHypotheses
+from aisle_fusion.track_history import TrackHistory, TrackLife
 from aisle_store.store import Store
 
 #: A change of less than this share of the lightest thing on the shelf is not goods, if nothing else explains it.
 _GOODS_SHARE = 0.6
+#: Numbers of events that are judged ahead of time begin here.
+_FORESEEN = 1 << 62
+#: Events at one time and this near to each other (m) may be one hand's.
+_ONE_HAND_M = 0.35
+#: Events that overlap by less than this were one after the other: loads take a while to be steady.
+_SETTLING_NS = NANOSECONDS // 4
 
 FusionInput = Tracks | ShelfEvents | GateEvent | ItemObservation
 
 
 @dataclass(frozen=True)
-class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig, PartsConfig):
+class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig, SightingConfig, PartsConfig, CartLinesConfig):
     """All parameters of ``CartFusion``."""
 
     max_lateness_s: float = parameter(6.0, "A source this far behind the newest record is not waited for any more (s)", 0.1, 120.0)
     decision_delay_s: float = parameter(4.0, "A shelf event is judged this long after its end: later parts may follow (s)", 0.0, 60.0)
     settle_s: float = parameter(3.0, "A cart is closed at the earliest this long after the shopper left (s)", 0.0, 60.0)
     history_s: float = parameter(90.0, "Tracks are remembered for this long (s)", 10.0, 3600.0)
-    hypotheses: int = parameter(60, "Hypotheses about the whole store that are kept", 1, 10000)
-    doubtful_probability: float = parameter(0.6, "Cart lines less likely than this are doubted", 0.0, 1.0)
-    possible_probability: float = parameter(0.35, "Products that are left out of a cart but are as likely as this are doubted", 0.0, 1.0)
+    hypotheses: int = parameter(60, "Hypotheses about things that depend on each other that are kept", 1, 10000)
     bystander_m: float = parameter(1.2, "An event that nobody explains is held against visits this near to it (m)", 0.0, 10.0)
+    provisional_s: float = parameter(
+        30.0, "A provisional event that is not confirmed within this time is not believed any more (s)", 1.0, 600.0
+    )
+    stray_hours: float = parameter(24.0, "A piece that was put elsewhere is remembered for this long (hours)", 0.01, 1000.0)
+    strays: int = parameter(300, "Pieces put elsewhere that are remembered, the newest", 0, 100_000)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgedEvent:
-    """A shelf event that carts rest on: its sum (kg), and by visit the distance (m) and the name for people."""
+class _Foreseen:
+    """An event that is judged ahead of time; ``number`` by which the hypotheses know it."""
 
+    number: int
     event: ShelfEvent
-    change: float
-    deviation: float
-    distances: dict[str, float]
-    names: dict[str, str]
+    judge: EventJudge
+    judged: JudgedEvent
 
 
 class CartFusion:
@@ -81,30 +95,40 @@ class CartFusion:
         self._history = TrackHistory(int(config.history_s * NANOSECONDS))
         self._sessions = ShopperSessions(store, config, self._history)
         self._proximity = HandProximity(store, config, self._history)
-        self._planogram = Planogram(store)
+        self._sightings = ItemSightings(config, self._history, len(store.products), int(config.history_s * NANOSECONDS))
+        self._planogram = Planogram(store, config)
+        self._weights = ProductWeights(store, config)
+        self._lines = CartLines(store, config, self._weights)
         self._hypotheses = StoreHypotheses(config.hypotheses)
         self._lightest_kg = {
             shelf.key: min((store.products[product].weight_kg for product in self._planogram.homes(shelf.key)), default=0.0)
             for shelf in store.shelves()
         }
-        self._observations: deque[ItemObservation] = deque()
         self._pending: list[tuple[int, int, str, int, ShelfEvent]] = []
         self._parts_taken = 0
         self._judged: dict[int, JudgedEvent] = {}
+        self._recent: deque[tuple[int, ShelfEvent, np.ndarray]] = deque(maxlen=200)
+        self._foreseen: dict[str, list[_Foreseen]] = {}
+        self._events_foreseen = 0
         self._events_judged = 0
         self._events_unattributed = 0
         self._shelves_known_ns = 0
         self._shown: dict[str, tuple] = {}
+        self._stirred: set[str] = set()
+        self._expected: tuple[StoreHypotheses, dict[int, JudgedEvent]] | None = None
         self._now_ns = 0
 
     def step(self, record: FusionInput) -> StepResult:
-        """Takes one record in any order; gives what follows from all that can be put in order by now."""
+        """Takes one record in any order; gives what follows from all that can be put in order by now, and carts as they will likely be."""
         result = StepResult()
         problem = self._take(record)
         if problem:
             result.warnings.append(problem)
+        elif isinstance(record, ShelfEvents):
+            self._foresee(record)
         for ready in self._buffer.pop_ready():
             self._process(ready, result)
+        self._show_changes(max(self._now_ns, record.stamp_ns), result)
         return result
 
     def flush(self) -> StepResult:
@@ -131,6 +155,8 @@ class CartFusion:
             ("events that nobody explains", str(self._events_unattributed)),
             ("events waiting", str(len(self._pending))),
             ("hypotheses", str(len(self._hypotheses))),
+            ("hypotheses that depend on each other", str(self._hypotheses.largest_group)),
+            ("stray pieces", str(len(self._hypotheses.all_strays()))),
             ("records too late", str(dropped)),
         )
         return [Diagnostic("cart fusion", level, message, values)]
@@ -163,13 +189,11 @@ class CartFusion:
         elif isinstance(record, ShelfEvents):
             self._take_shelf_events(record, result)
         else:
-            self._observations.append(record)
+            self._sightings.add(record)
         result.records += self._sessions.advance(self._now_ns)
         self._judge_until(self._now_ns, result)
-        self._show_changes(result)
         self._close_settled(result)
-        while self._observations and self._observations[0].stamp_ns < self._now_ns - self._config.history_s * NANOSECONDS:
-            self._observations.popleft()
+        self._sightings.forget(self._now_ns)
 
     def _take_shelf_events(self, record: ShelfEvents, result: StepResult) -> None:
         self._shelves_known_ns = max(self._shelves_known_ns, record.stamp_ns)
@@ -177,7 +201,7 @@ class CartFusion:
             problem = self._problem_of(event)
             if problem:
                 result.warnings.append(f"shelf event '{event.event}': {problem}")
-            elif event.status == ShelfEventStatus.FINAL:
+            elif event.status == ShelfEventStatus.FINAL and event.plates:
                 self._wait_with(event)
 
     def _wait_with(self, event: ShelfEvent) -> None:
@@ -207,21 +231,43 @@ class CartFusion:
             if not instead:
                 self._judge(event, judge, result)
 
-    def _judge_of(self, event: ShelfEvent) -> EventJudge:
+    def _judge_of(self, event: ShelfEvent, ahead: _Ahead | None = None) -> EventJudge:
+        """``ahead``: records that are not in order yet, for a judgement that is thrown away."""
+        ahead = ahead or _Ahead()
         visits = list(self._sessions.visits.values())
-        plates = self._planogram.plates((event.gondola, event.shelf))
-        proximities = self._proximity.measure(event, plates, visits)
-        strays = self._hypotheses.strays((event.gondola, event.shelf))
-        scene = Scene(proximities, self._hypotheses.holdings(), strays, tuple(self._observations))
-        return EventJudge(self._store, self._planogram, self._config, event, scene)
+        shelf = (event.gondola, event.shelf)
+        scene = Scene(
+            proximities=self._proximity.measure(event, self._planogram.plates(shelf), visits, ahead.tracks),
+            holdings=self._hypotheses.holdings(),
+            strays=self._hypotheses.strays(shelf),
+            rivals=self._rivals(event),
+            staff={visit.session for visit in visits if visit.is_staff},
+            sights=self._sightings.at(event, visits, ahead.tracks, ahead.observations),
+        )
+        return EventJudge(self._planogram, self._weights, self._config, event, scene)
 
-    def _separated(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
+    def _rivals(self, event: ShelfEvent) -> list[int]:
+        """Numbers of the judged events elsewhere at the same time: one person hardly did both."""
+        found = []
+        for number, other, place in self._recent:
+            overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
+            if overlap_ns > _SETTLING_NS and np.linalg.norm(self._place_of(event) - place) > _ONE_HAND_M:
+                found.append(number)
+        return found
+
+    def _place_of(self, event: ShelfEvent) -> np.ndarray:
+        """Where on the shelves it was, float64 [3] m."""
+        weight = np.abs(event.change) + 1e-9
+        fronts = [self._store.plate(event.gondola, event.shelf, plate).front for plate in event.plates]
+        return np.average(fronts, axis=0, weights=weight)
+
+    def _separated(self, event: ShelfEvent, judge: EventJudge, ahead: _Ahead | None = None) -> list[ShelfEvent]:
         """The parts in which goods were taken and put, if the event is likelier that than one move of goods that slid; else none."""
         order = [plate.plate for plate in self._planogram.plates((event.gondola, event.shelf))]
         parts = opposite_parts(event, order, self._config.least_part_kg)
         if len(parts) < 2:
             return []
-        apart = sum(self._judge_of(part).log_evidence for part in parts)
+        apart = sum(self._judge_of(part, ahead).log_evidence for part in parts)
         return parts if separate_gain(judge.log_evidence, apart, event, len(parts)) > 0 else []
 
     def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
@@ -243,12 +289,21 @@ class CartFusion:
         visits = list(self._sessions.visits.values())
         number = self._events_judged
         self._events_judged += 1
-        self._hypotheses.update(number, [(c.judgement, c.log_likelihood) for c in judge.candidates], judge.outcome)
-        distances = {visit.session: judge.distance(visit.session) for visit in visits}
-        names = {visit.session: _name(visit) for visit in visits}
-        self._judged[number] = JudgedEvent(event, judge.total, judge.total_deviation, distances, names)
+        candidates = [(candidate.judgement, candidate.log_likelihood) for candidate in judge.candidates]
+        self._stirred |= self._hypotheses.update(number, candidates, judge.outcome, judge.dependence)
+        judge.learn(self._hypotheses.posterior(number))
+        self._judged[number] = self._judged_event(event, judge)
+        self._recent.append((number, event, self._place_of(event)))
+        for name in event.event.split("+"):
+            self._stirred |= _visits_of(self._foreseen.pop(name, ()))
         self._report_unexplained(number, visits, result)
-        self._forget_history("")
+        self._forget_history()
+
+    def _judged_event(self, event: ShelfEvent, judge: EventJudge) -> JudgedEvent:
+        visits = self._sessions.visits.values()
+        distances = {visit.session: judge.distance(visit.session) for visit in visits}
+        names = {visit.session: name_of(visit) for visit in visits}
+        return JudgedEvent(event, judge.total, judge.total_deviation, distances, names)
 
     def _report_unexplained(self, number: int, visits: list[Visit], result: StepResult) -> None:
         """Tells of an event that is probably goods moved by nobody who is known, and doubts the carts of those who stood near."""
@@ -270,25 +325,83 @@ class CartFusion:
             if taken and judged.distances.get(visit.session, float("inf")) <= self._config.bystander_m:
                 visit.doubt(f"{what} near the shopper, and it is not known by whom")
 
-    def _forget_history(self, visit: str) -> None:
-        """Keeps what open visits rest on."""
+    def _forget_history(self) -> None:
+        """Keeps what open visits rest on, and the newest stray pieces."""
         open_visits = self._sessions.visits
-        self._hypotheses.forget(visit, lambda judgement: any(move.visit in open_visits for move in judgement))
+        newest = sorted((stray.since_ns for stray in self._hypotheses.all_strays()), reverse=True)[: self._config.strays]
+        oldest_ns = max(self._now_ns - int(self._config.stray_hours * 3600 * NANOSECONDS), newest[-1] if newest else 0)
+
+        def is_standing(stray: Stray) -> bool:
+            return stray.since_ns >= oldest_ns
+
+        self._expected = None
+        self._hypotheses.forget(lambda judgement: any(move.visit in open_visits for move in judgement), is_standing)
         needed = self._hypotheses.events()
         self._judged = {number: judged for number, judged in self._judged.items() if number in needed}
 
-    # Carts
+    # Open carts
 
-    def _show_changes(self, result: StepResult) -> None:
-        for visit in self._sessions.visits.values():
-            state = (visit.shopper, visit.track, tuple(visit.doubts), visit.inside, self._events_judged)
-            if self._shown.get(visit.session, ((), ()))[0] == state:
+    def _foresee(self, record: ShelfEvents) -> None:
+        """Judges what the shelves report at once, provisional or not, with all that has arrived: only open carts rest on that."""
+        ahead = _Ahead.of(self._buffer.held()) if record.events else None
+        if record.events:
+            self._expected = None
+        for event in record.events:
+            if self._problem_of(event):
                 continue
-            cart = self._cart(visit, CartStatus.OPEN)
+            self._stirred |= _visits_of(self._foreseen.pop(event.event, ()))
+            # A provisional event without plates is one that is taken back.
+            if event.plates:
+                found = self._foreseen_parts(event, ahead)
+                self._foreseen[event.event] = found
+                self._stirred |= _visits_of(found)
+        oldest_ns = record.stamp_ns - int(self._config.provisional_s * NANOSECONDS)
+        for name in [name for name, parts in self._foreseen.items() if parts[0].event.end_ns < oldest_ns]:
+            self._stirred |= _visits_of(self._foreseen.pop(name))
+            self._expected = None
+
+    def _foreseen_parts(self, event: ShelfEvent, ahead: _Ahead) -> list[_Foreseen]:
+        judge = self._judge_of(event, ahead)
+        parts = self._separated(event, judge, ahead)
+        judges = [(part, self._judge_of(part, ahead)) for part in parts] or [(event, judge)]
+        found = []
+        for part, its_judge in judges:
+            self._events_foreseen += 1
+            found.append(_Foreseen(_FORESEEN + self._events_foreseen, part, its_judge, self._judged_event(part, its_judge)))
+        return found
+
+    def _show_changes(self, now_ns: int, result: StepResult) -> None:
+        hypotheses, judged = self._outlook()
+        changed = []
+        for visit in self._sessions.visits.values():
+            state = (visit.shopper, visit.track, tuple(visit.doubts), visit.inside)
+            if visit.session in self._stirred or self._shown.get(visit.session, ((), ()))[0] != state:
+                changed.append((visit, state))
+        self._stirred.clear()
+        for visit, state in changed:
+            cart = self._lines.cart(visit, CartStatus.OPEN, now_ns, hypotheses, judged)
             content = (cart.shopper, cart.track, cart.doubts, tuple((x.product, x.quantity, round(x.probability, 2)) for x in cart.lines))
-            if visit.inside and self._shown.get(visit.session, ((), ()))[1] != content:
+            if visit.inside and not visit.is_staff and self._shown.get(visit.session, ((), ()))[1] != content:
                 result.records.append(cart)
             self._shown[visit.session] = (state, content)
+
+    def _outlook(self) -> tuple[StoreHypotheses, dict[int, JudgedEvent]]:
+        """The hypotheses and events as they will likely be once everything that waits has been judged."""
+        if not self._foreseen:
+            return self._hypotheses, self._judged
+        if self._expected is None:
+            self._expected = self._expect()
+        return self._expected
+
+    def _expect(self) -> tuple[StoreHypotheses, dict[int, JudgedEvent]]:
+        waiting = sorted((f for parts in self._foreseen.values() for f in parts), key=lambda f: (f.event.end_ns, f.event.event, f.number))
+        hypotheses = self._hypotheses.copy()
+        for foreseen in waiting:
+            candidates = [(candidate.judgement, candidate.log_likelihood) for candidate in foreseen.judge.candidates]
+            self._stirred |= hypotheses.update(foreseen.number, candidates, foreseen.judge.outcome, foreseen.judge.dependence)
+        return hypotheses, {**self._judged, **{foreseen.number: foreseen.judged for foreseen in waiting}}
+
+    # Final carts
 
     def _close_settled(self, result: StepResult) -> None:
         for visit in [visit for visit in self._sessions.visits.values() if not visit.inside]:
@@ -301,71 +414,29 @@ class CartFusion:
     def _close(self, visit: Visit, result: StepResult) -> None:
         if self._shelves_known_ns <= visit.entered_ns:
             visit.doubt("the shelves did not report while the shopper was inside")
-        result.records.append(self._cart(visit, CartStatus.CLOSED))
+        if not visit.is_staff:
+            result.records.append(self._lines.cart(visit, CartStatus.CLOSED, self._now_ns, self._hypotheses, self._judged))
         self._sessions.close(visit.session)
         self._shown.pop(visit.session, None)
-        self._forget_history(visit.session)
-
-    def _cart(self, visit: Visit, status: CartStatus) -> Cart:
-        lines, doubts = [], list(visit.doubts)
-        for product, probabilities in self._hypotheses.quantities(visit.session).items():
-            quantity, probability = max(probabilities.items(), key=lambda entry: (entry[1], -entry[0]))
-            name = self._store.products[product].name
-            if quantity:
-                lines.append(CartLine(product, quantity, min(probability, 1.0), self._evidence(visit, product, quantity)))
-                if probability < self._config.doubtful_probability:
-                    doubts.append(f"{name} x{quantity} is only {probability:.0%} likely")
-            elif 1.0 - probability >= self._config.possible_probability:
-                doubts.append(f"{name} may be missing ({1.0 - probability:.0%} likely)")
-        closed = status == CartStatus.CLOSED
-        stamp_ns = visit.left_ns if closed else self._now_ns
-        left_ns = visit.left_ns if closed else 0
-        return Cart(
-            stamp_ns,
-            visit.session,
-            visit.shopper,
-            visit.track,
-            status,
-            visit.entered_ns,
-            left_ns,
-            tuple(lines),
-            tuple(dict.fromkeys(doubts)),
-        )
-
-    def _evidence(self, visit: Visit, product: str, quantity: int) -> tuple[Evidence, ...]:
-        moves = self._hypotheses.explanation(visit.session, product, quantity)
-        return tuple(self._evidence_of(number, move) for number, move in moves)
-
-    def _evidence_of(self, number: int, move: Move) -> Evidence:
-        judged = self._judged[number]
-        event = judged.event
-        posterior = self._hypotheses.posterior(number)
-        probability = sum(p for judgement, p in posterior.items() if move in judgement)
-        other, other_probability = next(((j, p) for j, p in posterior.items() if move not in j), (None, 0.0))
-        return Evidence(
-            event.event,
-            event.gondola,
-            event.shelf,
-            event.plates,
-            event.start_ns,
-            event.end_ns,
-            change=judged.change,
-            deviation=judged.deviation,
-            expected=-move.quantity * self._store.products[move.product].weight_kg,
-            quantity=move.quantity,
-            distance=judged.distances.get(move.visit, float("nan")),
-            probability=min(probability, 1.0),
-            alternative="" if other is None else _in_words(other, judged.names),
-            alternative_probability=other_probability,
-        )
+        self._forget_history()
 
 
-def _name(visit: Visit) -> str:
-    return visit.shopper or visit.session
+@dataclass(frozen=True)
+class _Ahead:
+    """Records that have arrived but are not in order yet: tracks by name, and observations of items."""
+
+    tracks: dict[str, TrackLife] = field(default_factory=dict)
+    observations: tuple[ItemObservation, ...] = ()
+
+    @classmethod
+    def of(cls, records: list[FusionInput]) -> _Ahead:
+        history = TrackHistory(NANOSECONDS * 3600)
+        for record in records:
+            if isinstance(record, Tracks):
+                history.add(record)
+        observations = tuple(record for record in records if isinstance(record, ItemObservation))
+        return cls({life.track: life for life in history}, observations)
 
 
-def _in_words(judgement: Judgement, names: dict[str, str]) -> str:
-    """ "shopper / product xN" for each move."""
-    if not judgement:
-        return "nothing was moved"
-    return ", ".join(f"{names.get(m.visit, m.visit) if m.visit else 'nobody known'} / {m.product} x{m.quantity}" for m in judgement)
+def _visits_of(foreseen: Iterable[_Foreseen]) -> set[str]:
+    return {move.visit for one in foreseen for candidate in one.judge.candidates for move in candidate.judgement if move.visit}

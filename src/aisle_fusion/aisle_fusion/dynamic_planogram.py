@@ -1,11 +1,18 @@
-"""What stands where: the planogram as places along each shelf, and the pieces that shoppers put elsewhere since."""
+"""What stands where now: the planogram as places along each shelf, what picks tell of it, and the pieces that shoppers put elsewhere.
+
+The planogram is what somebody wrote down once. A product of the catalogue that it places nowhere is likely to stand somewhere all the same;
+one that it places elsewhere hardly. What is picked at a place (or refilled by staff) is counted there by product, weighted with its
+probability, and the counts shift the place's share from the planogram's products to those (a Dirichlet posterior per place).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from aisle_contract.config import parameter
 from aisle_fusion.item_likelihood import PLACES_PER_PLATE
 from aisle_store.store import Plate, Shelf, ShelfKey, Store
 
@@ -13,24 +20,53 @@ from aisle_store.store import Plate, Shelf, ShelfKey, Store
 _MARGIN_PLACES = 1
 #: Where a stray piece may be found again, as a spread around the place it was put (places).
 _STRAY_SPREAD = 2.0
+#: A pick tells about so many places around it.
+_PLACES_OF_A_PICK = 2 * PLACES_PER_PLATE
+#: Share of a shelf's picks that places have where the planogram has nothing.
+_EMPTY_SHARE = 0.3
+#: Counts of one product below this are forgotten; no more products than this are counted beside a shelf's own.
+_LEAST_COUNT = 0.02
+_MOST_FOREIGN = 24
+
+
+@dataclass(frozen=True)
+class PlanogramConfig:
+    """Parameters of ``Planogram``."""
+
+    misplaced_share: float = parameter(
+        0.0005, "How much of a product whose home is elsewhere stands on a shelf, against one at home", 0.0, 0.5
+    )
+    unplaced_share: float = parameter(
+        1.5, "The same over the whole store for a product of the catalogue to which the planogram gives no place", 0.0, 10.0
+    )
+    planogram_picks: float = parameter(1.0, "The planogram weighs as much as so many picks at a place", 0.01, 1000.0)
+    remembered_picks: float = parameter(12.0, "Picks at a place that are remembered; older ones fade", 1.0, 1000.0)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stray:
-    """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``."""
+    """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``."""
 
     gondola: str
     shelf: str
     place: int
     product: str
+    since_ns: int = 0
 
 
 class Planogram:
-    """The store's planogram, shelf by shelf, over the places of ``ItemLikelihood``."""
+    """The store's planogram, shelf by shelf, over the places of ``ItemLikelihood``, as it is believed to be now."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, config: PlanogramConfig | None = None) -> None:
+        self._config = config or PlanogramConfig()
         self._plates = {shelf.key: ordered_plates(shelf) for shelf in store.shelves()}
         self._homes: dict[ShelfKey, dict[str, np.ndarray]] = {shelf.key: _homes(store, shelf) for shelf in store.shelves()}
+        self._placed = {product for homes in self._homes.values() for product in homes}
+        filled = sum(1 for plates in self._plates.values() if plates)
+        self._unplaced_share = self._config.unplaced_share / max(filled, 1)
+        self._confirmed: dict[ShelfKey, np.ndarray] = {}
+        self._foreign: dict[ShelfKey, dict[str, np.ndarray]] = {}
+        self._standing: dict[ShelfKey, dict[str, np.ndarray]] = {}
 
     def plates(self, shelf: ShelfKey) -> tuple[Plate, ...]:
         """A shelf's plates from left to right, the order of all arrays per plate."""
@@ -40,11 +76,60 @@ class Planogram:
         """Product -> probability [L] of the place of one of its pieces, for the products whose home is on this shelf."""
         return self._homes[shelf]
 
+    def standing(self, shelf: ShelfKey) -> Mapping[str, np.ndarray]:
+        """Product -> weight [L] of a pick at a place: 1 in all for a product at home of which nothing else is known; sorted by product."""
+        found = self._standing.get(shelf)
+        if found is None:
+            found = self._standing[shelf] = self._learned(shelf)
+        return found
+
+    def is_placed(self, product: str) -> bool:
+        """Whether the planogram gives the product a place anywhere."""
+        return product in self._placed
+
+    def elsewhere(self, product: str, shelf: ShelfKey) -> float:
+        """The weight with which a product stands on a shelf where neither the planogram nor a pick has placed it."""
+        if product in self._homes[shelf]:
+            return self._config.misplaced_share
+        return self._config.misplaced_share if product in self._placed else self._unplaced_share
+
+    def observe(self, shelf: ShelfKey, product: str, places: np.ndarray, probability: float) -> None:
+        """Counts a pick (or a refill) of ``product`` on a shelf; ``places`` [L] is the probability of its place there."""
+        amount = probability * _PLACES_OF_A_PICK * places
+        if product in self._homes[shelf]:
+            self._confirmed[shelf] = self._confirmed.get(shelf, 0.0) + amount
+        else:
+            foreign = self._foreign.setdefault(shelf, {})
+            foreign[product] = foreign.get(product, 0.0) + amount
+        self._fade(shelf)
+        self._standing.pop(shelf, None)
+
     def near(self, stray: Stray) -> np.ndarray:
         """Probability [L] of the place at which a stray piece is taken from."""
         places = np.arange(len(self._plates[stray.gondola, stray.shelf]) * PLACES_PER_PLATE)
         weight = np.exp(-0.5 * ((places - stray.place) / _STRAY_SPREAD) ** 2)
         return weight / weight.sum()
+
+    def _learned(self, shelf: ShelfKey) -> dict[str, np.ndarray]:
+        homes, foreign = self._homes[shelf], self._foreign.get(shelf)
+        if not foreign:
+            return homes
+        planogram = self._config.planogram_picks + self._confirmed.get(shelf, 0.0)
+        total = planogram + sum(foreign.values())
+        share = sum(homes.values()) + _EMPTY_SHARE / (len(self._plates[shelf]) * PLACES_PER_PLATE)
+        found = {product: home * planogram / total for product, home in homes.items()}
+        found.update({product: count * share / total for product, count in foreign.items()})
+        return dict(sorted(found.items()))
+
+    def _fade(self, shelf: ShelfKey) -> None:
+        foreign = self._foreign.get(shelf, {})
+        total = self._confirmed.get(shelf, 0.0) + sum(foreign.values())
+        keep = np.minimum(1.0, self._config.remembered_picks / np.maximum(total, 1e-9))
+        if shelf in self._confirmed:
+            self._confirmed[shelf] = self._confirmed[shelf] * keep
+        faded = {product: count * keep for product, count in foreign.items()}
+        likeliest = sorted(faded, key=lambda product: (-float(faded[product].max()), product))[:_MOST_FOREIGN]
+        self._foreign[shelf] = {product: faded[product] for product in sorted(likeliest) if faded[product].max() >= _LEAST_COUNT}
 
 
 def ordered_plates(shelf: Shelf) -> tuple[Plate, ...]:
@@ -61,4 +146,4 @@ def _homes(store: Store, shelf: Shelf) -> dict[str, np.ndarray]:
             weight = homes.setdefault(product, np.zeros(len(plates) * PLACES_PER_PLATE))
             start, end = column * PLACES_PER_PLATE, (column + 1) * PLACES_PER_PLATE
             weight[max(0, start - _MARGIN_PLACES) : end + _MARGIN_PLACES] = 1.0
-    return {product: weight / weight.sum() for product, weight in homes.items()}
+    return {product: homes[product] / homes[product].sum() for product in sorted(homes)}

@@ -1,25 +1,25 @@
 """The possible judgements of one shelf event: who moved what and how many, with the likelihood of each.
 
-Single moves (one person, one product, one to three pieces) of what stands there by the planogram, of stray pieces, of what somebody holds,
-and, with little prior, of anything that weighs as much; pairs of moves (two products, or two people) where events ran together; and that
-nothing was moved. Who: hands and bodies. What: weight and place.
+Single moves (one person, one product, one to three pieces) of what stands there, of stray pieces, of what somebody holds, and, with little
+prior, of anything that weighs as much; pairs of moves (two products, or two people) where events ran together; and that nothing was moved.
+Who: hands and bodies. What: weight and place, and what cameras or readers saw in a hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from aisle_contract.config import parameter
-from aisle_contract.records import NANOSECONDS, ItemObservation, ShelfEvent
-from aisle_fusion.dynamic_planogram import Planogram, Stray
+from aisle_contract.records import ShelfEvent
+from aisle_fusion.dynamic_planogram import Planogram, PlanogramConfig, Stray
 from aisle_fusion.hand_proximity import Proximity
-from aisle_fusion.item_likelihood import PLACES_PER_PLATE, ItemLikelihood, WeightConfig
-from aisle_fusion.store_hypotheses import Hypothesis, Judgement, Move, Outcome
-from aisle_store.store import ShelfKey, Store
+from aisle_fusion.item_likelihood import PLACES_PER_PLATE, ItemLikelihood, ProductWeights, WeightConfig
+from aisle_fusion.item_sightings import EventSights
+from aisle_fusion.store_hypotheses import Dependence, Hypothesis, Judgement, Move, Outcome, carts_of
+from aisle_store.store import ShelfKey
 
 _COUNTS = (1, 2, 3)
 _LOG_COUNT_PRIOR = {1: np.log(0.87), 2: np.log(0.1), 3: np.log(0.03)}
@@ -27,50 +27,63 @@ _PAIR_COUNTS = (-2, -1, 1, 2)
 #: Share of put-backs of unheld goods that are of one piece more.
 _FURTHER_MISSING = 0.1
 #: Judgements this much (nats) less likely than the best are left out.
-_CUT = 14.0
+_CUT = 12.0
 #: No more than so many judgements of an event are carried on.
-_MOST_JUDGEMENTS = 80
+_MOST_JUDGEMENTS = 60
 #: Pairs of moves whose weight fits this much (nats) worse than that of other judgements are left out; most pairs that are tried.
 _PAIR_CUT = 7.0
 _MOST_PAIRS = 25
-#: Products from elsewhere in the catalogue that are tried: the ones that fit best by weight.
+#: Products from elsewhere in the catalogue that are tried: the ones that fit best by weight; and of those that have no place at all.
 _MISPLACED_TRIED = 3
+_UNPLACED_TRIED = 6
+#: Who is so many times less likely than the nearest is not thought of.
+_LEAST_RATIO = 1e-5
 
 
 @dataclass(frozen=True)
-class JudgementConfig(WeightConfig):
+class JudgementConfig(WeightConfig, PlanogramConfig):
     """Parameters of ``EventJudge``."""
 
-    nobody_ratio: float = parameter(0.1, "Likelihood ratio of a person whom nobody sees", 1e-9, 100.0)
-    misplaced_share: float = parameter(0.002, "Share of picks of products that should not be on the shelf", 0.0, 0.5)
+    nobody_ratio: float = parameter(0.005, "Likelihood ratio of a person whom nobody sees", 1e-9, 100.0)
     stray_share: float = parameter(0.7, "How ready a piece put elsewhere is taken from there, against one from its home", 0.0, 10.0)
     elsewhere_share: float = parameter(0.15, "Share of put-backs away from the product's home", 0.0, 1.0)
     unheld_share: float = parameter(0.001, "Share of put-backs of a product that the person is not known to hold", 0.0, 1.0)
-    restock_share: float = parameter(0.05, "How often people who are not shoppers put goods on the shelves, against put-backs", 0.0, 10.0)
+    restock_share: float = parameter(0.05, "How often people who are not known put goods on the shelves, against put-backs", 0.0, 10.0)
     pair_share: float = parameter(0.015, "Share of events that are two moves in one", 0.0, 0.5)
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
+    both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A judgement, its log-likelihood without place and carts, and the place likelihoods under each way in which it could stand there."""
+    """A judgement, its log-likelihood without place and carts, and the place likelihoods under each way in which it could stand there.
+
+    ``home``: where it is known to stand (in a pair: of both); ``elsewhere``: anywhere on the shelf, its share included.
+    """
 
     judgement: Judgement
     log_likelihood: float
     home: float
-    anywhere: float
+    elsewhere: float = 0.0
     strays: tuple[tuple[Stray, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What is known at one event beside the weights: who is near, what is held (most pieces in any hypothesis) and what stands astray."""
+    """What is known at one event beside the weights.
+
+    ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``strays``: what stands
+    astray on the shelf; ``rivals``: numbers of the events elsewhere at the same time; ``staff``: visits of people who work here;
+    ``sights``: what was seen in hands.
+    """
 
     proximities: Sequence[Proximity]
-    holdings: dict[tuple[str, str], int]
+    holdings: Mapping[tuple[str, str], int]
     strays: Sequence[Stray]
-    observations: Sequence[ItemObservation] = ()
+    rivals: Collection[int] = ()
+    staff: Collection[str] = ()
+    sights: EventSights = field(default_factory=EventSights)
 
 
 class EventJudge:
@@ -79,17 +92,17 @@ class EventJudge:
     ``candidates``: the likeliest judgements; ``log_evidence``: log density (per kg) of the event over all of them at their best.
     """
 
-    def __init__(self, store: Store, planogram: Planogram, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
-        self._store = store
+    def __init__(self, planogram: Planogram, weights: ProductWeights, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
         self._config = config
         self._event = event
         self._scene = scene
         self._shelf: ShelfKey = (event.gondola, event.shelf)
         self._plates = planogram.plates(self._shelf)
-        self._homes = planogram.homes(self._shelf)
+        self._standing = planogram.standing(self._shelf)
         self._planogram = planogram
-        self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config)
-        self._sight = self._observed()
+        self._weights = weights
+        self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
+        self._ratios = self._ratios_near(self._likelihood.share)
         self.candidates = self._candidates()
 
     @property
@@ -101,6 +114,12 @@ class EventJudge:
     def total_deviation(self) -> float:
         """Standard deviation (kg) of ``total``."""
         return self._likelihood.total_deviation
+
+    @property
+    def dependence(self) -> Dependence:
+        """On what the candidates' priors depend."""
+        strays = {stray for candidate in self.candidates for stray, _ in candidate.strays if candidate.judgement[0].quantity > 0}
+        return Dependence(carts_of(candidate.judgement for candidate in self.candidates), strays, set(self._scene.rivals))
 
     def distance(self, visit: str) -> float:
         """Distance (m) of a visit's hand or body to the plates that changed; NaN: not measured."""
@@ -114,51 +133,80 @@ class EventJudge:
         candidate = self.candidates[index]
         if not candidate.judgement:
             return Outcome(0.0)
-        held = self._held_prior(hypothesis.held, candidate.judgement)
+        prior = self._held_prior(hypothesis.held, candidate.judgement) + self._rival_prior(hypothesis, candidate.judgement)
         if len(candidate.judgement) > 1:
-            return Outcome(held + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300))
-        return self._place_outcome(hypothesis, candidate, held)
+            return Outcome(prior + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300))
+        return self._place_outcome(hypothesis, candidate, prior)
+
+    def learn(self, posterior: Mapping[Judgement, float]) -> None:
+        """Tells the planogram and the product weights what was probably picked here (``posterior``: of the candidates' judgements)."""
+        for candidate in self.candidates:
+            probability = posterior.get(candidate.judgement, 0.0)
+            if len(candidate.judgement) != 1 or probability < 0.05:
+                continue
+            (move,) = candidate.judgement
+            refilled = move.quantity < 0 and (move.visit in self._scene.staff or not move.visit)
+            if move.quantity > 0 or refilled:
+                self._learn_place(candidate, move, probability)
+            measured = abs(self._likelihood.total / move.quantity)
+            self._weights.observe(move.product, measured, self._likelihood.error_variance / move.quantity**2, probability)
+
+    def _learn_place(self, candidate: Candidate, move: Move, probability: float) -> None:
+        standing = self._standing.get(move.product)
+        prior = self._elsewhere(move.product, move.quantity) / len(self._likelihood.single)
+        weight = self._likelihood.single * (prior if standing is None else standing + prior)
+        strays = self._config.stray_share * sum(likelihood for _, likelihood in candidate.strays) if move.quantity > 0 else 0.0
+        total = float(weight.sum())
+        self._planogram.observe(self._shelf, move.product, weight / total, probability * total / (total + strays))
 
     def _held_prior(self, held: Callable[[str, str], int], judgement: Judgement) -> float:
-        """Log prior of put-backs, given the pieces ``held(visit, product)``: the first missing piece costs most."""
+        """Log prior of put-backs, given the pieces ``held(visit, product)``: the first missing piece costs most. Staff bring goods."""
         log_prior = 0.0
         for move in judgement:
-            missing = -move.quantity - held(move.visit, move.product) if move.quantity < 0 and move.visit else 0
-            if missing > 0:
-                log_prior += float(np.log(self._config.unheld_share) + (missing - 1) * np.log(_FURTHER_MISSING))
+            if move.quantity < 0 and move.visit and move.visit not in self._scene.staff:
+                missing = -move.quantity - held(move.visit, move.product)
+                if missing > 0:
+                    log_prior += float(np.log(self._config.unheld_share) + (missing - 1) * np.log(_FURTHER_MISSING))
         return log_prior
+
+    def _rival_prior(self, hypothesis: Hypothesis, judgement: Judgement) -> float:
+        """Log prior of who it was, given who moved things elsewhere at the same time."""
+        if not self._scene.rivals:
+            return 0.0
+        busy = {move.visit for number in self._scene.rivals for move in hypothesis.judgements.get(number, ()) if move.visit}
+        return float(np.log(self._config.both_hands_share)) * len(busy & {move.visit for move in judgement})
 
     def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
         """Log prior of picks in a pair: what has no home on this shelf is taken from it only where a piece was put before."""
         log_prior = 0.0
         for move in judgement:
-            if move.quantity > 0 and move.product not in self._homes:
+            if move.quantity > 0 and move.product not in self._standing:
                 astray = any((stray.gondola, stray.shelf) == self._shelf and stray.product == move.product for stray in strays)
-                log_prior += float(np.log(self._config.stray_share if astray else self._config.misplaced_share))
+                share = self._config.stray_share if astray else self._planogram.elsewhere(move.product, self._shelf)
+                log_prior += float(np.log(share + 1e-300))
         return log_prior
 
-    def _place_outcome(self, hypothesis: Hypothesis, candidate: Candidate, held: float) -> Outcome:
-        config, move = self._config, candidate.judgement[0]
+    def _place_outcome(self, hypothesis: Hypothesis, candidate: Candidate, prior: float) -> Outcome:
+        move = candidate.judgement[0]
+        usual = candidate.home + candidate.elsewhere
         if move.quantity < 0:
-            share = (1 - config.elsewhere_share) * candidate.home, config.elsewhere_share * candidate.anywhere
-            log_prior = held + np.log(sum(share) + 1e-300)
-            if share[1] <= share[0] or not move.visit:
+            log_prior = prior + float(np.log(usual + 1e-300))
+            if candidate.elsewhere <= candidate.home or not move.visit or move.visit in self._scene.staff:
                 return Outcome(log_prior)
             place = int(np.argmax(self._likelihood.single))
-            return Outcome(log_prior, added=(Stray(*self._shelf, place, move.product),) * -move.quantity)
-        usual = candidate.home + config.misplaced_share * candidate.anywhere
+            return Outcome(log_prior, added=(Stray(*self._shelf, place, move.product, self._event.end_ns),) * -move.quantity)
         best, best_share, total = None, usual, usual
         for stray, likelihood in candidate.strays:
             if stray in hypothesis.strays:
-                share = config.stray_share * likelihood
+                share = self._config.stray_share * likelihood
                 total += share
                 if share > best_share:
                     best, best_share = stray, share
-        return Outcome(held + np.log(total + 1e-300), removed=() if best is None else (best,))
+        return Outcome(prior + float(np.log(total + 1e-300)), removed=() if best is None else (best,))
 
     def _candidates(self) -> list[Candidate]:
         singles, best_single = self._singles()
-        found = [Candidate((), self._likelihood.nothing(), 1.0, 1.0), *singles, *self._pairs(best_single)]
+        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles, *self._pairs(best_single)]
         best_cases = np.array([self._best_case(candidate) for candidate in found])
         self.log_evidence = float(np.logaddexp.reduce(best_cases))
         kept = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
@@ -166,13 +214,11 @@ class EventJudge:
 
     def _best_case(self, candidate: Candidate) -> float:
         """Log of the candidate's likelihood in the hypothesis that suits it best."""
-        config = self._config
         if not candidate.judgement:
             return candidate.log_likelihood
-        place = candidate.home
-        if len(candidate.judgement) == 1:
-            away = config.elsewhere_share if candidate.judgement[0].quantity < 0 else config.misplaced_share
-            place += away * candidate.anywhere + config.stray_share * sum(likelihood for _, likelihood in candidate.strays)
+        place = candidate.home + candidate.elsewhere
+        if candidate.judgement[0].quantity > 0:
+            place += self._config.stray_share * sum(likelihood for _, likelihood in candidate.strays)
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
@@ -180,77 +226,107 @@ class EventJudge:
 
     def _singles(self) -> tuple[list[Candidate], float]:
         """Single moves, and the log density of the weight under the one of goods that belong here which fits it best."""
-        likelihood, found, best = self._likelihood, [], -np.inf
+        likelihood, found = self._likelihood, []
         sign = -1 if likelihood.total < 0 else 1
+        products = self._single_products()
+        weight = likelihood.weight(self._weights.rows(products)[:, None, None], sign * np.array(_COUNTS)[None, :, None])
+        best = max((float(weight[row].max()) for row, product in enumerate(products) if product in self._standing), default=-np.inf)
         anywhere = float(likelihood.single.mean())
-        for product in self._single_products():
-            home = float(self._homes[product] @ likelihood.single) if product in self._homes else 0.0
+        least = float(weight.max()) - 2 * _CUT
+        for row, product in enumerate(products):
+            home = float(self._standing[product] @ likelihood.single) if product in self._standing else 0.0
+            elsewhere = self._elsewhere(product, -sign) * anywhere
+            if sign > 0:
+                home *= 1 - self._config.elsewhere_share
             strays = tuple((s, float(self._planogram.near(s) @ likelihood.single)) for s in self._scene.strays if s.product == product)
-            for count in _COUNTS:
-                weight = likelihood.weight([(self._store.products[product], sign * count)])
-                best = max(best, weight) if product in self._homes else best
-                base = weight + float(_LOG_COUNT_PRIOR[count]) + self._sight.get(product, 0.0)
-                for visit, log_ratio in self._who(product, -sign * count, likelihood.share):
+            for column, count in enumerate(_COUNTS):
+                if weight[row, column] < least:
+                    continue
+                base = float(weight[row, column]) + float(_LOG_COUNT_PRIOR[count])
+                for visit, log_ratio in self._who(product, -sign * count, self._ratios):
                     judgement = (Move(visit, product, -sign * count),)
-                    found.append(Candidate(judgement, base + log_ratio, home, anywhere, strays))
+                    found.append(Candidate(judgement, base + log_ratio + self._seen(visit, product), home, elsewhere, strays))
         return found, best
 
+    def _elsewhere(self, product: str, quantity: int) -> float:
+        """The share of moves of a product (picks: ``quantity`` > 0) at places where it is not known to stand."""
+        return self._planogram.elsewhere(product, self._shelf) if quantity > 0 else self._config.elsewhere_share
+
+    def _seen(self, visit: str, product: str) -> float:
+        return self._scene.sights.ratio(visit, product) if visit else 0.0
+
     def _single_products(self) -> list[str]:
-        """What may have been moved, sorted: at home here, astray here, held by somebody, or of the right weight."""
-        known = {*self._homes, *(stray.product for stray in self._scene.strays)}
+        """What may have been moved, sorted: what stands here, is astray here, is held by somebody, or has the right weight."""
+        known = {*self._standing, *(stray.product for stray in self._scene.strays)}
         if self._likelihood.total > 0:
             known |= {product for _, product in self._scene.holdings}
-        others = sorted(set(self._store.products) - known)
-        fit = {p: max(self._likelihood.weight([(self._store.products[p], s)]) for s in (-1, 1)) for p in others}
-        return sorted({*known, *sorted(others, key=lambda p: (-fit[p], p))[:_MISPLACED_TRIED]})
+        sign = -1 if self._likelihood.total < 0 else 1
+        rows = np.arange(len(self._weights.products))
+        fit = self._likelihood.weight(rows[:, None], np.full((len(rows), 1), sign))
+        placed: list[str] = []
+        unplaced: list[str] = []
+        for row in np.argsort(-fit, kind="stable"):
+            product = self._weights.products[row]
+            kin = placed if self._planogram.is_placed(product) else unplaced
+            if product not in known and len(kin) < (_MISPLACED_TRIED if kin is placed else _UNPLACED_TRIED):
+                kin.append(product)
+        return sorted({*known, *placed, *unplaced})
 
-    def _who(self, product: str, quantity: int, share: np.ndarray) -> list[tuple[str, float]]:
-        """(visit, log likelihood ratio) of all who may have moved something at the plates, weighted by ``share``; "" is nobody known."""
+    def _ratios_near(self, share: np.ndarray) -> dict[str, float]:
+        """Likelihood ratio of every visit to have moved something at the plates, weighted by ``share``."""
+        return {proximity.visit: float(proximity.ratio @ share) for proximity in self._scene.proximities}
+
+    def _who(self, product: str, quantity: int, ratios: Mapping[str, float]) -> list[tuple[str, float]]:
+        """(visit, log likelihood ratio) of all who may have moved a product; "" is nobody known."""
         config = self._config
         nobody = config.nobody_ratio * (1.0 if quantity > 0 else config.restock_share)
-        ratios = {p.visit: float(p.ratio @ share) for p in self._scene.proximities}
         nearest = max(ratios.values(), default=0.0)
+        possible = dict(ratios)
         if quantity < 0:
             # Passed to somebody else, who puts it back: it leaves the cart of the one who took it.
             for visit, held in self._scene.holdings:
                 if held == product:
-                    ratios[visit] = max(ratios.get(visit, 0.0), config.handed_over_share * nearest)
-        return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in ratios.items() if r > 1e-5 * nearest]
+                    possible[visit] = max(possible.get(visit, 0.0), config.handed_over_share * nearest)
+        return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in possible.items() if r > _LEAST_RATIO * nearest]
 
     def _pairs(self, best_single: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.
 
         ``best_single``: log density of the weight under the single move that fits it best.
         """
-        products = self._pair_products()
-        moves = [(product, count) for product in products for count in _PAIR_COUNTS]
-        fits = []
-        for first, second in combinations_with_replacement(moves, 2):
-            if first[0] == second[0] and first[1] * second[1] < 0:
-                continue
-            weight = self._likelihood.weight([(self._store.products[product], count) for product, count in (first, second)])
-            fits.append((weight, first, second))
-        least = max([best_single, *(weight for weight, _, _ in fits)]) - _PAIR_CUT
-        shaped = [(weight, self._pair_place(first, second, products), first, second) for weight, first, second in fits if weight > least]
+        places = self._pair_places()
+        moves = [(product, count) for product in places for count in _PAIR_COUNTS]
+        if not moves:
+            return []
+        first, second = np.triu_indices(len(moves))
+        rows = self._weights.rows([product for product, _ in moves])
+        counts = np.array([count for _, count in moves])
+        sensible = (rows[first] != rows[second]) | (counts[first] * counts[second] > 0)
+        first, second = first[sensible], second[sensible]
+        pair = np.stack([first, second], axis=-1)
+        weight = self._likelihood.weight(rows[pair], counts[pair])
+        best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
+        best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
+        shaped = []
+        for index in best:
+            a, b = moves[first[index]], moves[second[index]]
+            masses = (float(self._weights.kg[rows[first[index]]]) * a[1], float(self._weights.kg[rows[second[index]]]) * b[1])
+            shaped.append((float(weight[index]), self._likelihood.pair(masses, (places[a[0]], places[b[0]])), a, b))
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
-        return [candidate for fit in shaped[:_MOST_PAIRS] for candidate in self._pair(*fit, products)]
-
-    def _pair_place(self, first: tuple[str, int], second: tuple[str, int], places: dict[str, np.ndarray]) -> float:
-        masses = tuple(self._store.products[product].weight_kg * count for product, count in (first, second))
-        return self._likelihood.pair(masses, (places[first[0]], places[second[0]]))
+        return [candidate for fit in shaped[:_MOST_PAIRS] for candidate in self._pair(*fit, places)]
 
     def _pair(
-        self, weight: float, log_place: float, first: tuple[str, int], second: tuple[str, int], places: dict[str, np.ndarray]
+        self, weight: float, log_place: float, first: tuple[str, int], second: tuple[str, int], places: Mapping[str, np.ndarray]
     ) -> list[Candidate]:
         items, place = (first, second), float(np.exp(log_place))
         base = weight + float(np.log(self._config.pair_share))
         for product, count in items:
-            base += float(_LOG_COUNT_PRIOR[abs(count)]) + self._sight.get(product, 0.0)
-            if count > 0 and product not in self._homes:
+            base += float(_LOG_COUNT_PRIOR[abs(count)])
+            if count > 0 and product not in self._standing:
                 base += float(np.log(self._config.elsewhere_share))
         if first[1] * second[1] < 0:
             base += float(np.log(self._config.swap_share))
-        sides = [self._who(product, -count, self._share_near(places[product])) for product, count in items]
+        sides = [self._who(product, -count, self._ratios_near(self._share_near(places[product]))) for product, count in items]
         found = []
         for visit_a, ratio_a in sides[0]:
             for visit_b, ratio_b in sides[1]:
@@ -259,11 +335,12 @@ class EventJudge:
                 if first == second and visit_b < visit_a:
                     continue
                 together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else ratio_a + ratio_b
+                together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
-                found.append(Candidate(judgement, base + together, place, place))
+                found.append(Candidate(judgement, base + together, place))
         return found
 
-    def _pair_products(self) -> dict[str, np.ndarray]:
+    def _pair_places(self) -> dict[str, np.ndarray]:
         """Product -> places (indices) for those that may have stood at the plates that changed, sorted."""
         active = np.flatnonzero(self._likelihood.share > 0.08)
         if not len(active):
@@ -273,10 +350,13 @@ class EventJudge:
         # Every other place will do: pairs need no fine grid.
         near[1::2] = False
         found: dict[str, np.ndarray] = {}
-        for product, home in self._homes.items():
-            if (near & (home > 0)).any():
-                found[product] = np.flatnonzero(near & (home > 0))
-        others = {stray.product for stray in self._scene.strays} | {product for _, product in self._scene.holdings}
+        for product, weight in self._standing.items():
+            here = near & (weight > 0.01 * weight.max())
+            if here.any():
+                found[product] = np.flatnonzero(here)
+        nearest = max(self._ratios.values(), default=0.0)
+        others = {product for visit, product in self._scene.holdings if self._ratios.get(visit, 0.0) > 1e-2 * nearest}
+        others |= {stray.product for stray in self._scene.strays}
         for product in others - set(found):
             found[product] = np.flatnonzero(near)
         return dict(sorted(found.items()))
@@ -287,18 +367,3 @@ class EventJudge:
         mask[np.unique(places // PLACES_PER_PLATE)] = 1.0
         share = self._likelihood.share * mask
         return share / share.sum() if share.sum() > 0 else self._likelihood.share
-
-    def _observed(self) -> dict[str, float]:
-        """Product -> log-likelihood from cameras or RFID readers that saw an item near the plates at that time; 0 for the likeliest."""
-        found: dict[str, float] = {}
-        centres = np.array([plate.front for plate in self._plates])
-        for seen in self._scene.observations:
-            apart = float(np.linalg.norm(centres - seen.position, axis=1)[self._likelihood.share > 0.08].min(initial=np.inf))
-            at = self._event.start_ns - NANOSECONDS <= seen.stamp_ns <= self._event.end_ns + NANOSECONDS
-            top = float(np.max(seen.likelihoods, initial=0.0))
-            if not at or apart > 0.4 + 2 * seen.position_deviation or top <= 0:
-                continue
-            given = dict(zip(seen.products, seen.likelihoods, strict=True))
-            for product in self._store.products:
-                found[product] = found.get(product, 0.0) + float(np.log(max(float(given.get(product, 0.0)) / top, 0.02)))
-        return found

@@ -1,41 +1,83 @@
 """How well a shelf event's weights fit to items: their sum to the mass, their spread over the plates to the place.
 
-The sum of changes is compared with the items' mass under the scale's noise, the spread from piece to piece and the gain error of the
-plates; a wide second component keeps one odd reading from excluding the truth. The pattern over the plates, scaled to the measured sum,
-is compared with that of a load whose centre lies at a place along the shelf: plates share a load with their neighbours.
+The sum of changes is compared with the items' mass under the scale's noise, the spread from piece to piece, the doubt about the product's
+weight and the gain errors of the plates, which average out over the plates that share the load; a wide second component keeps one odd
+reading from excluding the truth. The pattern over the plates, scaled to the measured sum, is compared with that of a load whose centre
+lies at a place along the shelf: plates share a load with their neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr
 
 from aisle_contract.config import parameter
 from aisle_contract.records import ShelfEvent
-from aisle_store.store import Product
+from aisle_store.store import Store
 
 #: Places along a shelf that are tried, per plate width.
 PLACES_PER_PLATE = 4
 #: Spread of an item's load around its centre, in plate widths: a bottle stands on one plate, a bag lies over two.
 _LOAD_SPREADS = (0.35, 0.7)
+#: Means are never thought better known than this: a plate's gain error is the same in every pick from it.
+_LEAST_DOUBT = 0.004
+#: A spread from piece to piece beyond this share of the weight is taken for doubt about the weight itself.
+_LARGEST_PIECE_SPREAD = 0.06
 
 
 @dataclass(frozen=True)
 class WeightConfig:
-    """Parameters of ``ItemLikelihood``."""
+    """Parameters of ``ItemLikelihood`` and ``ProductWeights``."""
 
-    gain_deviation: float = parameter(0.038, "Gain error of the plates, one standard deviation", 0.0, 0.5)
+    gain_deviation: float = parameter(0.034, "Gain error of one plate, one standard deviation", 0.0, 0.5)
     offset_deviation_kg: float = parameter(
-        0.002, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
+        0.0015, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
-    outlier_share: float = parameter(0.1, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
+    catalogue_deviation: float = parameter(0.01, "Error of the catalogue's weights as a share of them, one deviation", 0.0, 1.0)
+    outlier_share: float = parameter(0.02, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
     outlier_scale: float = parameter(3.0, "How many times more", 1.0, 20.0)
-    pattern_deviation: float = parameter(0.15, "Error of a plate's share of a load, as a share of the whole load", 0.01, 1.0)
+    pattern_deviation: float = parameter(0.1, "Error of a plate's share of a load, as a share of the whole load", 0.01, 1.0)
     nothing_share: float = parameter(0.01, "Share of events that are no item at all (a hand pressed, the shelf was pushed)", 0.0, 0.5)
-    nothing_scale_kg: float = parameter(0.05, "Mean absolute change of such events (kg)", 0.001, 5.0)
+    nothing_scale_kg: float = parameter(0.02, "Mean absolute change of such events (kg)", 0.001, 5.0)
+
+
+class ProductWeights:
+    """What is known of each product's mean weight: the catalogue as a prior, made better by picks that are beyond doubt.
+
+    ``kg`` float64 [N] mean, ``variance`` float64 [N] kg^2 of that mean, ``piece_variance`` float64 [N] kg^2 from piece to piece, by ``index``.
+    A product whose weight is not known has a large deviation in the catalogue: what exceeds 6 % is doubt about the mean.
+    """
+
+    def __init__(self, store: Store, config: WeightConfig) -> None:
+        self.products = tuple(store.products)
+        self.index = {product: number for number, product in enumerate(self.products)}
+        self.kg = np.array([product.weight_kg for product in store.products.values()], dtype=float)
+        deviation = np.array([product.weight_deviation_kg for product in store.products.values()], dtype=float)
+        self.piece_variance = np.minimum(deviation, _LARGEST_PIECE_SPREAD * self.kg) ** 2
+        self.variance = (config.catalogue_deviation * self.kg) ** 2 + deviation**2 - self.piece_variance
+
+    def rows(self, products: Sequence[str]) -> np.ndarray:
+        return np.array([self.index[product] for product in products], dtype=int)
+
+    def expected(self, product: str) -> float:
+        """Mean weight (kg) of one piece."""
+        return float(self.kg[self.index[product]])
+
+    def observe(self, product: str, kg: float, variance: float, probability: float) -> None:
+        """Takes the weight of one piece as measured, with its error's variance (a Kalman update, less the less probable it is)."""
+        row = self.index[product]
+        error = variance + self.piece_variance[row]
+        # Nearly certain picks only: learning from a wrong guess would make it come true.
+        certainty = max(0.0, (probability - 0.9) / 0.1)
+        if (kg - self.kg[row]) ** 2 > 9.0 * (error + self.variance[row]) or certainty == 0.0:
+            return
+        gain = certainty * self.variance[row] / (self.variance[row] + error)
+        self.kg[row] += gain * (kg - self.kg[row])
+        self.variance[row] = max((1.0 - gain) * self.variance[row], min(self.variance[row], (_LEAST_DOUBT * self.kg[row]) ** 2))
 
 
 class ItemLikelihood:
@@ -44,8 +86,9 @@ class ItemLikelihood:
     ``places`` float64 [L]: where a load's centre may be along the shelf, in plate widths (plate i spans i .. i + 1).
     """
 
-    def __init__(self, event: ShelfEvent, plates: Sequence[str], config: WeightConfig) -> None:
+    def __init__(self, event: ShelfEvent, plates: Sequence[str], config: WeightConfig, weights: ProductWeights) -> None:
         self._config = config
+        self._weights = weights
         columns = {plate: column for column, plate in enumerate(plates)}
         self.change = np.zeros(len(columns))
         self._deviation = np.full(len(columns), float(np.median(event.deviation)) if len(event.deviation) else 0.0)
@@ -57,21 +100,34 @@ class ItemLikelihood:
         self.size = float(np.abs(self.change).sum())
         count = len(columns)
         self.places = (np.arange(count * PLACES_PER_PLATE) + 0.5) / PLACES_PER_PLATE
-        self.patterns = np.stack([_shares(self.places, spread, count) for spread in _LOAD_SPREADS])
+        self.patterns = load_patterns(count)
         self.share = np.abs(self.change) / self.size if self.size > 0 else np.full(count, 1.0 / count)
+        # Gain errors of plates are independent: the more of them share a load, the less its sum is off.
+        self._gain_variance = config.gain_deviation**2 * float(np.square(self.share).sum())
         self.single = self._single_pattern()
 
-    def weight(self, items: list[tuple[Product, int]]) -> float:
-        """Log density (per kg) of the event's sum, if these items were put on (count > 0) or taken (count < 0) together."""
-        config = self._config
-        expected = sum(product.weight_kg * count for product, count in items)
-        pieces = sum(abs(count) * product.weight_deviation_kg**2 for product, count in items)
-        gain = sum((config.gain_deviation * product.weight_kg * count) ** 2 for product, count in items)
-        deviation = np.sqrt(self.total_deviation**2 + pieces + gain + config.offset_deviation_kg**2)
-        error = self.total - expected
+    @property
+    def error_variance(self) -> float:
+        """Variance (kg^2) of the measured sum around the true one."""
+        return self.total_deviation**2 + self._config.offset_deviation_kg**2 + self._gain_variance * self.total**2
+
+    def weight(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Log density (per kg) [...] of the event's sum, if items were put on (count > 0) or taken (count < 0) together.
+
+        ``rows``, ``counts`` int [..., items]: rows of ``ProductWeights`` and the pieces of each.
+        """
+        config, weights = self._config, self._weights
+        masses = weights.kg[rows] * counts
+        deviation = np.sqrt(
+            self.total_deviation**2
+            + config.offset_deviation_kg**2
+            + (np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]).sum(axis=-1)
+            + self._gain_variance * np.square(masses).sum(axis=-1)
+        )
+        error = self.total - masses.sum(axis=-1)
         usual = (1 - config.outlier_share) * _normal(error, deviation)
         odd = config.outlier_share * _normal(error, deviation * config.outlier_scale)
-        return float(np.log(usual + odd + 1e-300))
+        return np.log(usual + odd + 1e-300)
 
     def nothing(self) -> float:
         """Log density (per kg) of the event's sum, times the share of such events, if no item was moved."""
@@ -103,6 +159,13 @@ class ItemLikelihood:
         return -2.5 * np.log1p(residual**2 / (4 * variance)).sum(axis=-1)
 
 
+@lru_cache(maxsize=64)
+def load_patterns(plates: int) -> np.ndarray:
+    """Shares [spreads, L, plates] of a load at each place of a shelf with so many plates."""
+    places = (np.arange(plates * PLACES_PER_PLATE) + 0.5) / PLACES_PER_PLATE
+    return np.stack([_shares(places, spread, plates) for spread in _LOAD_SPREADS])
+
+
 def _shares(places: np.ndarray, spread: float, plates: int) -> np.ndarray:
     """Shares [L, plates] of a load with a Gaussian footprint around each place (plate widths); the last plates carry what is beyond."""
     edges = np.arange(plates + 1, dtype=float)
@@ -110,5 +173,5 @@ def _shares(places: np.ndarray, spread: float, plates: int) -> np.ndarray:
     return np.diff(ndtr((edges[None, :] - places[:, None]) / spread), axis=1)
 
 
-def _normal(error: float, deviation: float) -> float:
-    return float(np.exp(-0.5 * (error / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi)))
+def _normal(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * (error / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))

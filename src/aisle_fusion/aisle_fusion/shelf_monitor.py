@@ -7,6 +7,8 @@ noise and phase is followed bin by bin (``shelf_monitor_levels``); plates that m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from aisle_contract.event_time import EventTimeBuffer
@@ -17,13 +19,13 @@ from aisle_contract.records import (
     ScaleReading,
     ShelfEvent,
     ShelfEvents,
-    ShelfEventStatus,
     StepResult,
 )
-from aisle_fusion.shelf_monitor_changes import Change, ShelfChanges
-from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, REPORT_NS, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_changes import ShelfChanges
+from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_events import ShelfEventBook
 from aisle_fusion.shelf_monitor_levels import Phase, PlateLevels, bins
-from aisle_fusion.shelf_monitor_samples import PlateColumns, SamplePiece, bin_loads, pieces_of
+from aisle_fusion.shelf_monitor_samples import PlateColumns, SampleBins, SampleStream
 from aisle_store.store import ShelfKey, Store
 
 #: A plate whose load stays the same to the last digit for this long is reported as stuck.
@@ -33,42 +35,47 @@ MISSING_BINS = 20
 
 
 class ShelfMonitor:
-    """Streaming: takes ``ScaleReading`` records of all shelves in any interleaving, gives one ``ShelfEvents`` per 0.2 s of event time.
+    """Streaming: takes ``ScaleReading`` records of all shelves in any interleaving, gives one ``ShelfEvents`` per 0.2 s of event time,
+    and further ones at bins where there is something to tell.
 
     The stamp of a ``ShelfEvents`` is the end of the newest bin that was judged less the confirmation delay (the longest of the
-    config's steady and settling times, and two bins): no event that ended before it will still follow. A change that goes on does not
-    hold the stamp back, since its end is yet to come; where plates of one change settle at different times, an event's end is never put
-    before a stamp that was already given.
-    Event ids are ``e_<gondola>_<shelf>_<start in ms>_<plate that changed most>``. All events are FINAL.
+    config's steady and settling times, and two bins): no FINAL event that ended before it will still follow. A change that goes on does
+    not hold the stamp back, since its end is yet to come; an event's end is never put before a stamp that was already given.
+    A PROVISIONAL event is told as soon as the load has stood still for a moment, so it may have ended after the stamp. It is told again
+    when the estimate changes clearly, and ends with a FINAL or a RETRACTED one of the same id.
     """
 
     def __init__(self, store: Store, config: ShelfMonitorConfig) -> None:
         self._config = config
         self._columns = PlateColumns(store)
         self._delay_ns = (bins(max(config.settle_s, config.steady_long_s, config.steady_s)) + 2) * BIN_NS
-        self._bridged_reports = int(config.bridged_gap_s * NANOSECONDS) // REPORT_NS + 1
+        self._bridged_bins = bins(config.bridged_gap_s)
         self._shelf_of_source = {_source(key): key for key in self._columns.shelves}
-        self._found: dict[tuple[ShelfKey, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] = {}
         self._warned: set[tuple[str, ...]] = set()
         self._ignored = 0
         self._start_anew()
 
     def step(self, record: ScaleReading) -> StepResult:
         result = StepResult()
-        if not self._accept(record, result):
+        stream = self._streams.get((record.gondola, record.shelf, record.plates)) or self._open(record, result)
+        if stream is None or not self._is_well_formed(record, stream, result):
             return result
-        self._take(self._buffer.pop_ready())
+        if self._buffer.push(stream.source, record.end_ns, None):
+            self._samples.take(stream.samples, record)
         watermark = self._buffer.watermark_ns
         if watermark is not None:
-            self._judge_until((watermark + 1) // REPORT_NS, result)
+            complete = watermark // BIN_NS
+            if self._bin is None or complete > self._bin:
+                self._buffer.pop_ready()
+                self._judge_until(complete, result)
         return result
 
     def flush(self) -> StepResult:
         """Judges what is held back. A load that still changes gives no event but a warning. Afterwards the monitor starts anew."""
         result = StepResult()
-        self._take(self._buffer.flush())
-        if self._waiting:
-            self._judge_until(max(self._waiting) + 1, result)
+        newest = self._samples.newest_bin()
+        if newest is not None:
+            self._judge_until(newest + 1, result)
         self._finish(result)
         self._start_anew()
         return result
@@ -77,134 +84,140 @@ class ShelfMonitor:
         return [self._order_diagnostic(), *(self._shelf_diagnostic(key) for key in self._columns.shelves)]
 
     def _start_anew(self) -> None:
-        config = self._config
-        self._buffer: EventTimeBuffer[SamplePiece] = EventTimeBuffer(self._shelf_of_source, int(config.max_lateness_s * NANOSECONDS))
-        self._waiting: dict[int, list[SamplePiece]] = {}
-        self._report: int | None = None
-        self._last_filled_report = 0
+        self._buffer: EventTimeBuffer[None] = EventTimeBuffer(self._shelf_of_source, int(self._config.max_lateness_s * NANOSECONDS))
+        self._samples = SampleBins(self._columns.count)
+        #: By shelf and plates; None for readings that are ignored.
+        self._streams: dict[tuple[str, str, tuple[str, ...]], _Stream | None] = {}
+        self._bin: int | None = None
+        self._last_filled_bin = 0
         self._promised_ns = 0
-        self._ready: list[ShelfEvent] = []
+        self._book = ShelfEventBook(self._columns)
+        #: Events that go into the next report.
+        self._left_over: list[ShelfEvent] = []
         self._reset_levels()
 
     def _reset_levels(self) -> None:
         self._levels = PlateLevels(self._config, len(self._columns.shelves), self._columns.width)
-        self._changes = ShelfChanges(self._config, self._levels, self._columns.exists, self._columns.width)
+        self._changes = ShelfChanges(self._config, self._levels, self._columns.capacity, self._columns.width)
         self._first_bin = 0
 
-    def _accept(self, record: ScaleReading, result: StepResult) -> bool:
-        """Pushes a reading's pieces; False if nothing can be made of it."""
-        key = (record.gondola, record.shelf)
+    def _open(self, record: ScaleReading, result: StepResult) -> _Stream | None:
+        """What is known of readings like this one; None if nothing can be made of them."""
+        key, plates = (record.gondola, record.shelf), record.plates
+        name = (*key, plates)
+        if name in self._streams:
+            self._ignored += 1
+            return None
         if key not in self._columns.plates:
             self._ignored += 1
-            self._warn_once(result, key, f"shelf {record.gondola}/{record.shelf} is not in the store's layout: its readings are ignored")
-            return False
-        expected = (len(record.weights), len(record.plates))
-        if np.shape(record.weights) != expected or record.sample_period_ns <= 0:
-            self._ignored += 1
-            found = f"weights {np.shape(record.weights)}, sample period {record.sample_period_ns} ns"
-            text = f"shelf {key[0]}/{key[1]}: a reading has {found}, expected [samples, {len(record.plates)} plates] and a positive period"
-            self._warn_once(result, (*key, "malformed"), text)
-            return False
-        known, columns = self._find(key, record.plates, result)
-        accepted = False
-        if len(record.weights) and len(known):
-            for piece in pieces_of(record, known, columns):
-                accepted |= self._buffer.push(_source(key), int(piece.stamps[-1]), piece)
-        return accepted
+            self._streams[name] = None
+            self._warn_once(result, key, f"shelf {key[0]}/{key[1]} is not in the store's layout: its readings are ignored")
+            return None
+        unknown = [plate for plate in plates if plate not in self._columns.plates[key]]
+        if unknown:
+            text = f"shelf {key[0]}/{key[1]}: plates {', '.join(unknown)} are not in the store's layout: they are ignored"
+            self._warn_once(result, (*key, *unknown), text)
+        samples = SampleStream(*self._columns.find(key, plates))
+        self._streams[name] = _Stream(_source(key), len(plates), samples) if len(samples.known) else None
+        return self._streams[name]
 
-    def _find(self, key: ShelfKey, plates: tuple[str, ...], result: StepResult) -> tuple[np.ndarray, np.ndarray]:
-        if (key, plates) not in self._found:
-            self._found[key, plates] = self._columns.find(key, plates)
-            unknown = [plate for plate in plates if plate not in self._columns.plates[key]]
-            if unknown:
-                text = f"shelf {key[0]}/{key[1]}: plates {', '.join(unknown)} are not in the store's layout: they are ignored"
-                self._warn_once(result, (*key, *unknown), text)
-        return self._found[key, plates]
+    def _is_well_formed(self, record: ScaleReading, stream: _Stream, result: StepResult) -> bool:
+        shape = record.weights.shape
+        if len(shape) == 2 and shape[1] == stream.plates and record.sample_period_ns > 0:
+            return shape[0] > 0
+        self._ignored += 1
+        found = f"weights {shape}, sample period {record.sample_period_ns} ns"
+        text = f"shelf {stream.source}: a reading has {found}, expected [samples, {stream.plates} plates] and a positive period"
+        self._warn_once(result, (stream.source, "malformed"), text)
+        return False
 
     def _warn_once(self, result: StepResult, about: tuple[str, ...], text: str) -> None:
         if about not in self._warned:
             self._warned.add(about)
             result.warnings.append(text)
 
-    def _take(self, pieces: list[SamplePiece]) -> None:
-        for piece in pieces:
-            self._waiting.setdefault(piece.report, []).append(piece)
-            if self._report is None:
-                self._report = self._last_filled_report = piece.report
-
-    def _judge_until(self, end_report: int, result: StepResult) -> None:
-        while self._report is not None and self._report < end_report:
-            pieces = self._waiting.pop(self._report, [])
-            if pieces:
-                self._last_filled_report = self._report
-            elif self._report - self._last_filled_report > self._bridged_reports:
-                # All shelves were silent: nothing can be said about that time, and levels do not outlast it.
-                if not self._waiting:
+    def _judge_until(self, end_bin: int, result: StepResult) -> None:
+        if self._bin is None:
+            # Reports end at the same times whatever comes first.
+            oldest = self._samples.oldest_bin()
+            self._bin = self._last_filled_bin = _report_start(end_bin if oldest is None else oldest)
+        while self._bin < end_bin:
+            report_end = _report_start(self._bin) + BINS_PER_REPORT
+            if end_bin < report_end:
+                # Many bins at a time are much cheaper. Nothing is lost where nothing can be told before their end.
+                without_news = self._changes.bins_without_news()
+                if without_news is None or end_bin <= self._bin + without_news:
                     return
-                self._skip_to(min(self._waiting), result)
+            end = min(end_bin, report_end)
+            loads = self._samples.pop(self._bin, end)
+            if loads is not None:
+                self._last_filled_bin = end - 1
+            elif self._bin - self._last_filled_bin > self._bridged_bins:
+                # All shelves were silent: nothing can be said about that time, and levels do not outlast it.
+                oldest = self._samples.oldest_bin()
+                if oldest is None:
+                    return
+                self._skip_to(_report_start(oldest), result)
                 continue
-            self._judge(self._report, pieces, result)
-            self._report += 1
+            else:
+                loads = np.full((end - self._bin, self._columns.count), np.nan)
+            self._judge(self._bin, loads, result)
+            self._bin = end
 
-    def _skip_to(self, report: int, result: StepResult) -> None:
-        silent_s = (report - self._last_filled_report) * REPORT_NS / NANOSECONDS
+    def _skip_to(self, number: int, result: StepResult) -> None:
+        silent_s = (number - self._last_filled_bin) * BIN_NS / NANOSECONDS
         result.warnings.append(f"no shelf gave a reading for {silent_s:.1f} s: all levels are taken anew")
+        self._left_over += self._book.retract_all(self._first_bin)
         self._reset_levels()
-        self._report = self._last_filled_report = report
+        self._bin = self._last_filled_bin = number
 
-    def _judge(self, report: int, pieces: list[SamplePiece], result: StepResult) -> None:
+    def _judge(self, first: int, loads: np.ndarray, result: StepResult) -> None:
         if self._levels.bin < 0:
-            self._first_bin = report * BINS_PER_REPORT
-        for loads in bin_loads(report, pieces, self._columns.count):
-            self._levels.add_bin(loads)
-            self._ready += [self._event(change) for change in self._changes.step()]
-        self._warn_about_abandoned(result)
-        self._give((report + 1) * REPORT_NS - self._delay_ns, result)
+            self._first_bin = first
+        passed = self._levels.add_bins(loads)
+        for end in range(first + passed + 1, first + len(loads) + 1):
+            self._levels.next_bin()
+            outcome = self._changes.step()
+            events = self._book.take(outcome, self._first_bin, self._promised_ns) if outcome.ended or outcome.present else []
+            if events or end % BINS_PER_REPORT == 0:
+                self._warn_about_plates(result)
+                self._give(end * BIN_NS - self._delay_ns, events, result)
 
-    def _give(self, stamp_ns: int, result: StepResult) -> None:
-        events = sorted(self._ready, key=lambda event: (event.end_ns, event.start_ns, event.event))
-        result.records.append(ShelfEvents(stamp_ns, tuple(events)))
-        self._ready = []
+    def _give(self, stamp_ns: int, events: list[ShelfEvent], result: StepResult) -> None:
+        events = self._left_over + events
+        self._left_over = []
+        result.records.append(ShelfEvents(stamp_ns, tuple(sorted(events, key=lambda event: (event.end_ns, event.start_ns, event.event)))))
         self._promised_ns = stamp_ns
 
-    def _event(self, change: Change) -> ShelfEvent:
-        key = self._columns.shelves[change.plates[0] // self._columns.width]
-        gondola, shelf = key
-        first = self._columns.of_shelf(key).start
-        names = self._columns.plates[key]
-        start_ns = (self._first_bin + change.start_bin) * BIN_NS
-        end_ns = max((self._first_bin + change.settled_bin) * BIN_NS, self._promised_ns)
-        return ShelfEvent(
-            event=f"e_{gondola}_{shelf}_{start_ns // 1_000_000}_{names[change.strongest - first]}",
-            status=ShelfEventStatus.FINAL,
-            gondola=gondola,
-            shelf=shelf,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            plates=tuple(names[plate - first] for plate in change.plates),
-            change=change.change,
-            deviation=change.deviation,
-        )
-
     def _finish(self, result: StepResult) -> None:
-        changes, moving = self._changes.finish()
-        self._ready += [self._event(change) for change in changes]
+        outcome, moving = self._changes.finish()
+        events = self._book.take(outcome, self._first_bin, self._promised_ns) + self._book.retract_all(self._first_bin)
         for key in self._shelves_of(moving):
             result.warnings.append(f"shelf {key[0]}/{key[1]}: its load still changes at the end: no event is given for that")
         if self._levels.bin >= 0:
-            self._give((self._first_bin + self._levels.bin + 1) * BIN_NS, result)
+            self._give((self._first_bin + self._levels.bin + 1) * BIN_NS, events, result)
 
-    def _warn_about_abandoned(self, result: StepResult) -> None:
-        abandoned, self._changes.abandoned = self._changes.abandoned, []
+    def _warn_about_plates(self, result: StepResult) -> None:
+        changes = self._changes
+        abandoned, changes.abandoned = changes.abandoned, []
         for key in self._shelves_of(abandoned):
             text = f"shelf {key[0]}/{key[1]}: not steady for {self._config.longest_event_s:.0f} s: its level is taken anew"
+            result.warnings.append(text)
+        impossible, changes.impossible = changes.impossible, []
+        for column in impossible:
+            key = self._columns.shelves[column // self._columns.width]
+            plate = self._columns.plates[key][column % self._columns.width]
+            capacity = self._columns.capacity[column]
+            text = (
+                f"shelf {key[0]}/{key[1]}: the load of plate {plate} changed by more than the {capacity:g} kg that it can carry: no goods"
+            )
             result.warnings.append(text)
 
     def _shelves_of(self, columns: list[int]) -> list[ShelfKey]:
         return [self._columns.shelves[number] for number in sorted({column // self._columns.width for column in columns})]
 
     def _order_diagnostic(self) -> Diagnostic:
-        dropped = sum(self._buffer.dropped.values())
+        dropped = sum(self._buffer.dropped.values()) + self._samples.too_late
         lost = self._buffer.lost
         bad = bool(dropped or lost or self._ignored)
         return Diagnostic(
@@ -241,6 +254,18 @@ class ShelfMonitor:
 
     def _named(self, key: ShelfKey, mask: np.ndarray) -> list[str]:
         return [plate for plate, marked in zip(self._columns.plates[key], mask, strict=True) if marked]
+
+
+@dataclass(frozen=True)
+class _Stream:
+    source: str
+    plates: int
+    samples: SampleStream
+
+
+def _report_start(number: int) -> int:
+    """First bin of the report that a bin belongs to."""
+    return number - number % BINS_PER_REPORT
 
 
 def _source(key: ShelfKey) -> str:

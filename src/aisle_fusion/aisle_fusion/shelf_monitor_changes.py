@@ -1,14 +1,19 @@
-"""From plates whose load moved to changes of a shelf: which plates belong together, and how much came or went."""
+"""From plates whose load moved to changes of a shelf: which plates belong together, and how much came or went.
+
+Plates near to one another that move at the same time make a chain. A chain that stands still has come to a plateau. What it stands
+at is told as soon as the plateau is firm and settled when it has lasted for long enough; if the chain moves on before, a firm plateau
+ends a change all the same. A hand that rests on a shelf makes no firm plateau: it is never as still as goods.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from aisle_fusion.shelf_monitor_config import BIN_NS, ShelfMonitorConfig
-from aisle_fusion.shelf_monitor_levels import SHORT, Phase, PlateLevels, bins
+from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
+from aisle_fusion.shelf_monitor_levels import SHORT, PlateLevels, bins
 
 #: Standard deviations that a single plate's change needs to be the core of an event.
 CORE_DEVIATIONS = 4.0
@@ -16,10 +21,20 @@ CORE_DEVIATIONS = 4.0
 STRONG_SHARE = 0.25
 #: Plates on each side of the core whose share of the load is counted too: loads spread.
 NEIGHBOURS = 1
-#: A change that something new follows before it was averaged needs so many times the significance: a shaking shelf swings there and back.
+#: A change that is told early needs so many times the significance: a shaking shelf swings there and back.
 EARLY_FACTOR = 2.0
-#: An unsteady plate's short mean may already lie this many bins in the new change.
-RESUME_SKIP = SHORT + 2
+#: Longer changes are slow: what looks steady may be a pause in a slow lift.
+QUICK_S = 0.9
+#: A plate was pressed by a hand if it was raised for so long on the way.
+PRESSED_S = 0.4
+#: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
+RAISED_SHARE = 0.15
+#: What will have changed at a plateau is measured again after so many bins.
+PRESENT_EVERY_BINS = 4
+#: A change is small below so many times the least change that is an event.
+SMALL_CHANGES = 2.5
+#: A change is clear when it is so many times what a steady load may wander.
+CLEAR_RANGES = 4.0
 
 
 @dataclass(frozen=True)
@@ -37,92 +52,183 @@ class Change:
         return float(self.change.sum())
 
     @property
+    def total_deviation(self) -> float:
+        return float(np.sqrt((self.deviation**2).sum()))
+
+    @property
     def strongest(self) -> int:
         """The column that changed most."""
         return int(self.plates[np.argmax(np.abs(self.change))])
 
 
+@dataclass
+class Outcome:
+    """What a bin showed, as (columns of a chain, changes on it). ``ended``: chains that are over, by what has changed, if anything;
+    ``present``: chains that have come to a firm plateau, by what will have changed if they stay there."""
+
+    ended: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
+    present: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Chain:
+    """Neighbouring plates in motion. The plateau, if any, lasts from bin ``since`` to bin ``until``."""
+
+    columns: np.ndarray
+    start_bin: int
+    pressed_bins: int = 0
+    since: int = -1
+    until: int = -1
+    firm: bool = False
+    told_bin: int = -1
+    still_bins: int = 0
+    loads: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def leave(self) -> None:
+        self.since = self.until = self.told_bin = -1
+        self.firm = False
+
+
 class ShelfChanges:
     """Joins active plates of a shelf into changes and measures them once all their plates are steady."""
 
-    def __init__(self, config: ShelfMonitorConfig, levels: PlateLevels, exists: np.ndarray, width: int) -> None:
-        """``exists`` bool [shelves * width]: columns that are plates."""
+    def __init__(self, config: ShelfMonitorConfig, levels: PlateLevels, capacity: np.ndarray, width: int) -> None:
+        """``capacity`` float64 [shelves * width] kg: what each plate can carry; 0 for columns that are no plates."""
         self._config = config
         self._levels = levels
-        self._exists = exists
+        self._capacity = capacity
         self._width = width
         self._settle_bins = bins(config.settle_s)
+        self._steady_bins = bins(config.steady_s)
+        self._steady_long_bins = bins(config.steady_long_s)
+        self._lighter_bins = bins(config.lighter_s)
+        self._heavier_bins = bins(config.heavier_s)
         self._longest_bins = bins(config.longest_event_s)
+        self._chains: list[_Chain] = []
+        #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
+        self.impossible: list[int] = []
 
-    def step(self) -> list[Change]:
-        """Judges the newest bin of the levels; gives what has been settled with it."""
+    def step(self) -> Outcome:
+        """Judges the present bin of the levels."""
         levels = self._levels
-        self._drop_silent()
-        triggered = levels.triggered()
-        left = levels.left_again()
-        done = self._end_before_new_activity(triggered, left) if (triggered | left).any() else []
-        levels.settle()
-        if (levels.phase >= Phase.ACTIVE).any():
-            done += self._end_settled()
-            self._abandon_endless()
-        levels.find_first_levels()
-        levels.track_levels(self._near_activity())
-        return done
+        outcome = Outcome()
+        fresh = levels.triggered()
+        for chain in list(self._chains):
+            self._judge(chain, fresh, outcome)
+        if outcome.ended:
+            # What went to a new level may have left it by now.
+            fresh = levels.triggered()
+        if len(fresh):
+            levels.activate(fresh)
+            self._join()
+        if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
+            self._drop_silent(outcome)
+            levels.follow(self._near_activity() if self._chains else None)
+        return outcome
 
-    def finish(self) -> tuple[list[Change], list[int]]:
-        """For the end of a recording: changes that are nearly settled and clear, and the columns of plates that still move."""
-        self._levels.relax(0.5)
-        self._levels.settle()
-        done, moving = [], []
-        for chain in self._chains():
-            if self._is_settled(chain):
-                done += self._measure(chain, 0, EARLY_FACTOR)
+    def bins_without_news(self) -> int | None:
+        """For how many further bins nothing can be told provisionally, whatever they show; None if nothing is going on at all."""
+        waits = []
+        for chain in self._chains:
+            if chain.told_bin >= 0:
+                since_told = self._levels.bin - chain.told_bin
+                waits.append(PRESENT_EVERY_BINS - 1 - since_told % PRESENT_EVERY_BINS)
             else:
-                moving += [int(plate) for plate in chain if self._levels.phase[plate] == Phase.ACTIVE]
-        return done, moving
+                # Even what stopped just now must be seen to stand still.
+                waits.append(max(self._steady_bins - max(chain.still_bins, SHORT - 1) - 1, 0))
+        return min(waits, default=None)
 
-    def _end_before_new_activity(self, triggered: np.ndarray, left: np.ndarray) -> list[Change]:
-        """What was steady for long enough is over when something new begins at it or beside it, unless nothing had changed yet."""
+    def finish(self) -> tuple[Outcome, list[int]]:
+        """For the end of a recording: changes that are nearly settled and clear, and the columns of plates that still move."""
+        outcome, moving = Outcome(), []
+        for chain in self._chains:
+            if chain.since >= 0 and chain.until - chain.since + 1 >= self._steady_bins:
+                outcome.ended.append((chain.columns, self._measure(chain, EARLY_FACTOR)))
+            else:
+                moving += [int(plate) for plate in chain.columns]
+        return outcome, moving
+
+    def _judge(self, chain: _Chain, fresh: np.ndarray, outcome: Outcome) -> None:
         levels = self._levels
-        done = []
-        fresh = triggered | left
-        for chain in self._chains():
-            if self._is_settled(chain) and self._touches(chain, fresh):
-                measured = self._measure(chain, RESUME_SKIP, EARLY_FACTOR)
-                if measured:
-                    done += measured
-                    self._take_levels(chain, RESUME_SKIP)
-                    # A plate that left its settled load left its new level.
-                    triggered |= left & np.isin(np.arange(len(left)), chain)
-        ended = levels.phase == Phase.IDLE
-        levels.resume(np.flatnonzero(left & ~ended))
-        levels.activate(np.flatnonzero(triggered & ended))
-        return done
+        mean = levels.mean[chain.columns]
+        if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
+            # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
+            measured = self._measure(chain, EARLY_FACTOR) if chain.firm else []
+            if measured:
+                self._end(chain, measured, outcome)
+                return
+            chain.leave()
+        self._look_for_plateau(chain, mean)
+        if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
+            self._end(chain, self._measure(chain, 1.0), outcome)
+        elif levels.bin - chain.start_bin > self._longest_bins:
+            self.abandoned += [int(plate) for plate in chain.columns]
+            levels.forget(chain.columns)
+            self._chains.remove(chain)
+            outcome.ended.append((chain.columns, []))
+        elif chain.told_bin >= 0 and chain.until == levels.bin and (levels.bin - chain.told_bin) % PRESENT_EVERY_BINS == 0:
+            outcome.present.append((self._with_neighbours(chain), self._measure(chain, EARLY_FACTOR)))
 
-    def _end_settled(self) -> list[Change]:
-        done = []
-        for chain in self._chains():
-            if self._is_settled(chain) and self._levels.bin - self._settled_bin(chain) + 1 >= self._settle_bins:
-                done += self._measure(chain, 0)
-                self._take_levels(chain, 0)
-        return done
+    def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
+        """Begins, prolongs and judges the plateau of a chain."""
+        levels = self._levels
+        change = mean - levels.level[chain.columns]
+        size = np.abs(change)
+        largest = float(size.max())
+        tolerance = np.maximum(levels.steady_range[chain.columns], self._config.steady_share * size)
+        limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
+        raised = bool(np.count_nonzero(change > limit))
+        chain.pressed_bins += raised
+        still = chain.still_bins = levels.still_bins(chain.columns, tolerance)
+        if still < self._steady_bins:
+            return
+        chain.until = levels.bin
+        if chain.firm:
+            return
+        chain.since = max(levels.bin - still + 1, chain.start_bin + 1)
+        chain.loads = mean
+        # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
+        clear = CLEAR_RANGES * float(tolerance[np.argmax(size)])
+        small = largest < max(SMALL_CHANGES * self._config.least_change_kg, clear)
+        slow = chain.since - chain.start_bin >= bins(QUICK_S)
+        if small or slow:
+            firm = False
+        elif raised:
+            firm = levels.at_rest_bins(chain.columns, float(size.sum())) >= self._steady_bins
+        else:
+            firm = chain.pressed_bins <= bins(PRESSED_S)
+        chain.firm = firm or still >= self._steady_long_bins
+        # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
+        if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
+            chain.told_bin = levels.bin
 
-    def _measure(self, chain: np.ndarray, skip: int, factor: float = 1.0) -> list[Change]:
-        """The significant changes of a settled chain; two hands far enough apart on it give two."""
+    def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
+        off = np.abs(mean - chain.loads)
+        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain)))
+
+    def _noise_limit(self, chain: _Chain) -> np.ndarray:
+        """What noise and shaking do not do to a short mean, kg [plates]."""
+        shaking = self._levels.shaking[chain.columns[0] // self._width]
+        return np.maximum(self._config.trigger_kg, self._config.trigger_deviations * shaking * self._levels.noise[chain.columns])
+
+    def _measure(self, chain: _Chain, factor: float) -> list[Change]:
+        """The significant changes of a chain at its plateau; two hands far enough apart on it give two."""
         levels, config = self._levels, self._config
         plates = self._with_neighbours(chain)
-        after, after_variance = levels.load_since(self._settled_bin(chain), plates, skip)
+        after, after_variance = levels.load_between(chain.since, chain.until, plates)
         change = after - levels.level[plates]
-        seen = np.isfinite(change)
+        # More than a plate can carry does not come or go: its cell is broken.
+        seen = np.abs(change) <= self._capacity[plates]
         plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
         if not len(plates):
             return []
-        start = int(levels.start_bin[chain].min())
-        drift = config.drift_kg_per_s * (levels.bin - start) * BIN_NS * 1e-9
-        deviation = np.sqrt(levels.level_variance[plates] + after_variance + drift**2)
-        least = np.maximum(config.trigger_kg, config.neighbour_share * np.abs(change).max())
-        cores = np.flatnonzero(np.abs(change) > np.maximum(CORE_DEVIATIONS * deviation, least))
+        size = np.abs(change)
+        drift = config.drift_kg_per_s * max(chain.since - chain.start_bin, 0) * BIN_NS * 1e-9
+        creep = config.creep_share * float(size.max())
+        deviation = np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
+        least = max(config.trigger_kg, config.neighbour_share * float(size.max()))
+        cores = np.flatnonzero(size > np.maximum(CORE_DEVIATIONS * deviation, least))
         changes = []
         for within in _parts(cores, plates, change, config.separation_plates):
             found = self._change(plates[within], change[within], deviation[within], chain)
@@ -130,73 +236,75 @@ class ShelfChanges:
                 changes.append(found)
         return changes
 
-    def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: np.ndarray) -> Change:
-        own = np.intersect1d(plates, chain)
-        own = own if len(own) else chain
-        start = int(self._levels.start_bin[own].min())
-        settled = int(self._levels.settled_bin[own].max())
-        return Change(start, max(settled, start + 1), plates, change, deviation)
+    def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain) -> Change:
+        own = plates[np.isin(plates, chain.columns)]
+        start = int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin
+        return Change(start, max(chain.since, start + 1), plates, change, deviation)
 
     def _is_significant(self, change: Change, factor: float) -> bool:
-        deviation = factor * float(np.sqrt((change.deviation**2).sum()))
-        return abs(change.total) >= max(self._config.least_change_kg, self._config.least_change_deviations * deviation)
+        least = self._config.least_change_deviations * factor * change.total_deviation
+        return abs(change.total) >= max(self._config.least_change_kg, least)
 
-    def _take_levels(self, chain: np.ndarray, skip: int) -> None:
+    def _end(self, chain: _Chain, changes: list[Change], outcome: Outcome) -> None:
+        """Puts a chain's plates to rest at the level of its plateau."""
         plates = self._with_neighbours(chain)
-        settled = self._settled_bin(chain)
-        after, variance = self._levels.load_since(settled, plates, skip)
-        self._levels.set_level(plates, after, variance, settled)
+        after, variance = self._levels.load_between(chain.since, chain.until, plates)
+        impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
+        self.impossible += [int(plate) for plate in plates[impossible]]
+        self._levels.set_level(plates, after, variance, chain.since)
+        self._chains.remove(chain)
+        outcome.ended.append((plates, changes))
 
-    def _settled_bin(self, chain: np.ndarray) -> int:
-        """Since when all of a chain stands still: plates that settled before the others may have crept on with them."""
-        return int(self._levels.settled_bin[chain].max())
-
-    def _with_neighbours(self, chain: np.ndarray) -> np.ndarray:
-        shelf = chain[0] // self._width
-        first = max(chain[0] - NEIGHBOURS, shelf * self._width)
-        last = min(chain[-1] + NEIGHBOURS, (shelf + 1) * self._width - 1)
-        plates = np.arange(first, last + 1)
-        return plates[self._exists[plates] & (self._levels.phase[plates] != Phase.UNKNOWN)]
-
-    def _is_settled(self, chain: np.ndarray) -> bool:
-        return bool((self._levels.phase[chain] == Phase.SETTLED).all())
-
-    def _touches(self, chain: np.ndarray, fresh: np.ndarray) -> bool:
-        """Whether fresh activity lies on the chain or so near that it would join it."""
-        reach = self._config.separation_plates - 1
-        shelf = chain[0] // self._width
-        first = max(chain[0] - reach, shelf * self._width)
-        return bool(fresh[first : min(chain[-1] + reach + 1, (shelf + 1) * self._width)].any())
-
-    def _chains(self) -> list[np.ndarray]:
-        """Columns of moving or settled plates, cut where plates far enough apart or different shelves meet."""
-        busy = np.flatnonzero(self._levels.phase >= Phase.ACTIVE)
-        if not len(busy):
-            return []
+    def _join(self) -> None:
+        """Makes chains of the plates in motion; one that grew has no plateau any more."""
+        levels = self._levels
+        busy = levels.busy
         cut = (np.diff(busy) >= self._config.separation_plates) | (np.diff(busy // self._width) > 0)
-        return np.split(busy, np.flatnonzero(cut) + 1)
+        chains = []
+        for columns in np.split(busy, np.flatnonzero(cut) + 1):
+            before = [chain for chain in self._chains if columns[0] <= chain.columns[0] <= columns[-1]]
+            if len(before) == 1 and len(before[0].columns) == len(columns):
+                chains += before
+            else:
+                pressed = max((chain.pressed_bins for chain in before), default=0)
+                chains.append(_Chain(columns, int(levels.start_bin[columns].min()), pressed))
+        self._chains = chains
+
+    def _with_neighbours(self, chain: _Chain) -> np.ndarray:
+        first, last = int(chain.columns[0]), int(chain.columns[-1])
+        shelf = first // self._width * self._width
+        plates = np.arange(max(first - NEIGHBOURS, shelf), min(last + NEIGHBOURS + 1, shelf + self._width))
+        return plates[(self._capacity[plates] > 0) & self._levels.has_level(plates)]
+
+    def _is_touched(self, chain: _Chain, fresh: np.ndarray) -> bool:
+        """Whether fresh activity lies so near to a chain that it would join it."""
+        if not len(fresh):
+            return False
+        reach = self._config.separation_plates - 1
+        near = (fresh >= chain.columns[0] - reach) & (fresh <= chain.columns[-1] + reach)
+        return bool((near & (fresh // self._width == chain.columns[0] // self._width)).any())
 
     def _near_activity(self) -> np.ndarray:
         """bool: columns so near to a moving plate that they would join its change."""
-        near = (self._levels.phase >= Phase.ACTIVE).reshape(-1, self._width)
-        if near.any():
-            busy = near.copy()
-            for step in range(1, self._config.separation_plates):
-                near[:, step:] |= busy[:, :-step]
-                near[:, :-step] |= busy[:, step:]
-        return near.ravel()
+        near = np.zeros(len(self._capacity), dtype=bool)
+        reach = self._config.separation_plates - 1
+        for chain in self._chains:
+            shelf = int(chain.columns[0]) // self._width * self._width
+            first, last = int(chain.columns[0]) - reach, int(chain.columns[-1]) + reach
+            near[max(first, shelf) : min(last + 1, shelf + self._width)] = True
+        return near
 
-    def _drop_silent(self) -> None:
+    def _drop_silent(self, outcome: Outcome) -> None:
         silent = self._levels.silent()
-        if silent.any():
-            self._levels.forget(silent)
-
-    def _abandon_endless(self) -> None:
-        levels = self._levels
-        endless = np.flatnonzero((levels.phase >= Phase.ACTIVE) & (levels.bin - levels.start_bin > self._longest_bins))
-        if len(endless):
-            levels.forget(endless)
-            self.abandoned += [int(plate) for plate in endless]
+        if not len(silent):
+            return
+        self._levels.forget(silent)
+        for number, chain in enumerate(self._chains):
+            kept = chain.columns[~np.isin(chain.columns, silent)]
+            if len(kept) < len(chain.columns):
+                outcome.ended.append((chain.columns, []))
+                self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins)
+        self._chains = [chain for chain in self._chains if len(chain.columns)]
 
 
 def _parts(cores: np.ndarray, plates: np.ndarray, change: np.ndarray, separation: int) -> list[np.ndarray]:

@@ -14,8 +14,12 @@ import numpy as np
 
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 
-#: Rows of history; must hold the level's window and the longest steady or settling time.
-HISTORY = 64
+#: How far back windows may reach; must hold the level's window and the longest steady or settling time.
+LOOK_BACK = 62
+#: Rows of history: bins are added up to a report's at a time before they are judged. A multiple of that, so that they lie together.
+HISTORY = 68
+#: Running sums are taken anew after so many bins, so that they stay small; a multiple of a report's bins.
+REBASE_BINS = 4096
 #: Bins of the short mean.
 SHORT = 4
 #: The level is the mean of the bins that are between GUARD and LEVEL_SPAN bins old; below LEAST_LEVEL of them it is kept as it was.
@@ -26,36 +30,49 @@ LEAST_LEVEL = 10
 BACKTRACK = 20
 #: Bins that a plate must have stood still for its first level.
 FIRST_LEVEL = 20
-#: Changes that last longer are slow: what looks steady may be a pause in a slow lift.
-QUICK = 10
-#: A change is clear when it is so many times what a steady load may wander.
-CLEAR_RANGES = 4.0
-#: Noise is the median of so many differences of short means (one per report interval); the prior counts as PRIOR_WEIGHT of them.
-NOISE_BLOCKS = 120
-PRIOR_WEIGHT = 5
+#: Noise follows the differences of short means, one per report interval: each pulls it by this share of how far it is off.
+NOISE_GAIN = 0.03
+#: The first differences pull more, as if so many had been seen before.
+PRIOR_WEIGHT = 4
+FIRST_GAIN = 1.33
+#: A difference counts as at most so many standard deviations: a plate that is touched does not get noisy by it.
+CLIPPED_AT = 2.0
+CLIPPED_MEAN = 0.781  # of the absolute value of a standard normal variable
 #: So many differences are taken whatever the plate does: a noisy one looks active until its noise is known.
 LEARNING_BLOCKS = 15
 #: An active plate's noise is learnt again after this time: something shakes it for good.
 RELEARN_BINS = 600
 #: The noise of a mean over n bins falls with n ** -(NOISE_FALL / 2): slower than white noise (1), as the 1/f part does not average out.
 NOISE_FALL = 0.7
-MAD_TO_DEVIATION = 1.4826
+#: Errors of levels are learnt once a second, like noise; the factor on what the noise foretells stays within these bounds.
+ERROR_GAIN = 0.05
+LEAST_ERROR, MOST_ERROR = 0.6, 10.0
+#: Plates that one thing loads: their errors add up as far as a shelf's plates err together.
+USUAL_PLATES = 3
 #: A shelf's shaking is read from the quiet share of its plates, so that a hand on some of them does not count; it takes this many plates.
 QUIET_QUANTILE = 0.35
 QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal variable
 LEAST_SHAKING_PLATES = 4
+#: What stands by itself keeps within so many standard deviations of the short mean, bin by bin; a hand trembles.
+REST_DEVIATIONS = 10.0
+TREMBLING_SHARE = 0.025
 #: Shaking up to this factor is chance. It fades with this time constant.
 SHAKING_DEADBAND = 1.5
 SHAKING_FADE_S = 0.7
 
+#: How much smaller the variance of a mean over so many bins is than that of the short mean.
+_AVERAGING = (SHORT / np.maximum(np.arange(HISTORY + 1), 1)) ** NOISE_FALL
+_STILL_ROWS = np.arange(LOOK_BACK - GUARD)[:, None]
+_REST_ROWS = np.arange(FIRST_LEVEL + 1)[:, None]
+_FADE = float(np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S))
+
 
 class Phase(enum.IntEnum):
-    """UNKNOWN: no level yet. IDLE: the load is at its level. ACTIVE: it changes. SETTLED: it stands still after a change."""
+    """UNKNOWN: no level yet. IDLE: the load is at its level. ACTIVE: it changes, or has changed and was not settled yet."""
 
     UNKNOWN = 0
     IDLE = 1
     ACTIVE = 2
-    SETTLED = 3
 
 
 def bins(seconds: float) -> int:
@@ -64,255 +81,333 @@ def bins(seconds: float) -> int:
 
 class PlateLevels:
     """All plates of ``shelves`` shelves, each padded to ``shelf_width``; arrays are [shelves * shelf_width] and in kg unless said
-    otherwise. Bins are numbered from 0 at the first one.
+    otherwise. Bins are numbered from 0 at the first one; rows of histories by bin modulo HISTORY.
 
-    ``noise`` is what each plate shows at rest. Steps and knocks shake all plates of a shelf at once; ``shaking`` says how many times
-    stronger than at rest. It raises what counts as a change and lowers the trust in levels, but not what counts as steady.
+    ``noise`` is what each plate shows at rest. Steps and knocks shake all plates of a shelf at once; ``shaking`` [shelves] says how many
+    times stronger than at rest. It raises what counts as a change and lowers the trust in levels, but not what counts as steady.
     """
 
     def __init__(self, config: ShelfMonitorConfig, shelves: int, shelf_width: int) -> None:
         self._config = config
-        self._shelf_shape = (shelves, shelf_width)
+        self._shelves, self._shelf_width = shelves, shelf_width
         width = shelves * shelf_width
-        self._steady_bins = bins(config.steady_s)
-        self._steady_long_bins = bins(config.steady_long_s)
         self._bridged_bins = bins(config.bridged_gap_s)
-        self.bin = -1
-        self._loads = np.zeros((HISTORY, width))
-        self._present = np.zeros((HISTORY, width))
+        #: The bin that is judged, and the newest one that has been added.
+        self.bin = self._added = -1
+        # Sums over all bins up to a row's: any window's sum is the difference of two rows.
+        self._sums = np.zeros((HISTORY, width))
+        self._counts = np.zeros((HISTORY, width))
+        self._unrest = np.repeat(np.arange(HISTORY, dtype=float)[:, None] - HISTORY, shelves, axis=1)
         self._means = np.full((HISTORY, width), np.nan)
-        self._shaking = np.ones((HISTORY, width))
-        self._restlessness = np.ones((SHORT, shelves))
-        self._differences = np.full((NOISE_BLOCKS, width), np.nan)
-        self.blocks = np.zeros(width, dtype=int)
+        self._restlessness = np.ones((HISTORY, shelves))
+        self._shaking = np.ones((HISTORY, shelves))
+        self.blocks = np.zeros(width)
+        #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
+        self._error = np.ones(width)
+        self._error_count = np.zeros(width)
+        self._together = np.zeros(shelves)
         self.noise = np.full(width, config.prior_noise_kg)
         self.level = np.full(width, np.nan)
         self.level_variance = np.zeros(width)
-        self.phase = np.full(width, Phase.UNKNOWN)
+        self.phase = np.full(width, Phase.UNKNOWN, dtype=np.int8)
         self.start_bin = np.zeros(width, dtype=int)
-        self.settled_bin = np.zeros(width, dtype=int)
-        self.pressed_bins = np.zeros(width, dtype=int)
         self.last_present_bin = np.full(width, -1)
         self.unchanged_bins = np.zeros(width, dtype=int)
         self._last_load = np.full(width, np.nan)
+        #: Columns whose load changes or has just changed, in order.
+        self.busy = np.zeros(0, dtype=int)
+        self._idle = np.zeros(width, dtype=bool)
+        self._set_thresholds()
 
     @property
     def mean(self) -> np.ndarray:
         """Mean of the last 0.2 s, NaN where fewer than half of the bins have a load."""
-        return self._means[-1]
+        return self._means[self.bin % HISTORY]
 
     @property
-    def noise_now(self) -> np.ndarray:
-        """Standard deviation of the short mean, with the shaking of the moment."""
-        return self.noise * self._shaking[-1]
+    def shaking(self) -> np.ndarray:
+        """How many times stronger than at rest each shelf shakes [shelves]."""
+        return self._shaking[self.bin % HISTORY]
 
-    def add_bin(self, loads: np.ndarray) -> None:
-        """Takes the next bin's loads (NaN = none)."""
-        self.bin += 1
+    def add_bins(self, loads: np.ndarray) -> int:
+        """Takes the loads (NaN = none) [bins, columns] of the next bins, all of one report interval; changes the array.
+
+        The bins are judged one by one after that, each by ``next_bin`` and what follows. Those at the beginning of which nothing can be
+        said are passed over at once: returns how many.
+        """
+        first = self._added + 1
+        row = first % HISTORY
+        before, since = (first - 1) % HISTORY, (first - SHORT) % HISTORY
+        rows = slice(row, row + len(loads))
+        self._added += len(loads)
         present = np.isfinite(loads)
-        self._watch_for_stuck(loads, present)
-        self.last_present_bin[present] = self.bin
-        _shift_in(self._loads, np.where(present, loads, 0.0))
-        _shift_in(self._present, present)
-        count = self._present[-SHORT:].sum(axis=0)
-        total = self._loads[-SHORT:].sum(axis=0)
-        _shift_in(self._means, np.where(2 * count >= SHORT, total / np.maximum(count, 1), np.nan))
-        _shift_in(self._shaking, self._measure_shaking())
-        if self.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
-            self._learn_noise()
+        np.copyto(loads, 0.0, where=~present)
+        self._newest = loads[-1], present[-1]
+        for load, there, at in zip(loads, present, range(row, row + len(loads)), strict=True):
+            np.add(self._sums[before], load, out=self._sums[at])
+            np.add(self._counts[before], there, out=self._counts[at])
+            before = at
+        count = self._counts[rows] - self._counts[since : since + len(loads)]
+        np.copyto(count, np.nan, where=2 * count < SHORT)
+        np.divide(self._sums[rows] - self._sums[since : since + len(loads)], count, out=self._means[rows])
+        self._measure_shaking(first, len(loads))
+        passed = 0 if len(self.busy) else self._count_quiet(rows)
+        self.bin += passed
+        return passed
+
+    def next_bin(self) -> None:
+        self.bin += 1
 
     def triggered(self) -> np.ndarray:
-        """bool: plates at rest whose load has left its level."""
-        off = np.abs(self.mean - self.level) > self.trigger_threshold()
-        return (self.phase == Phase.IDLE) & off
+        """Columns at rest whose load has left its level."""
+        row = self.bin % HISTORY
+        off = self._is_off(slice(row, row + 1))[0]
+        return np.flatnonzero(off) if np.count_nonzero(off) else _NONE
 
-    def trigger_threshold(self) -> np.ndarray:
+    def trigger_threshold(self, plates: np.ndarray) -> np.ndarray:
         config = self._config
-        return np.maximum(config.trigger_kg, config.trigger_deviations * np.sqrt(self.noise_now**2 + self.level_variance))
+        noise = self.noise[plates] * self.shaking[plates // self._shelf_width]
+        deviation = np.sqrt(noise**2 + self.level_variance[plates])
+        return np.maximum(config.trigger_kg, config.trigger_deviations * deviation)
 
-    def track_levels(self, frozen: np.ndarray) -> None:
-        """Lets the levels of plates at rest follow their drift, but not where ``frozen`` says that something goes on nearby."""
-        follows = (self.phase == Phase.IDLE) & ~frozen
-        window = slice(HISTORY - LEVEL_SPAN, HISTORY - GUARD)
-        count = self._present[window].sum(axis=0)
-        follows &= count >= LEAST_LEVEL
-        self.level = np.where(follows, self._loads[window].sum(axis=0) / np.maximum(count, 1), self.level)
-        self.level_variance = np.where(follows, self._variance_of_mean(window), self.level_variance)
-
-    def find_first_levels(self) -> None:
-        """Gives plates without a level one as soon as they have stood still."""
-        unknown = self.phase == Phase.UNKNOWN
-        if not unknown.any():
-            return
-        window = slice(HISTORY - FIRST_LEVEL, HISTORY)
-        count = self._present[window].sum(axis=0)
-        steady = self._means_range(FIRST_LEVEL) <= self._steady_tolerance(np.zeros_like(self.noise))
-        found = unknown & steady & (2 * count >= FIRST_LEVEL)
-        self.level[found] = (self._loads[window].sum(axis=0) / np.maximum(count, 1))[found]
-        self.level_variance[found] = self._variance_of_mean(window)[found]
-        self.phase[found] = Phase.IDLE
+    def follow(self, frozen: np.ndarray | None) -> None:
+        """Once per report interval: learns noise, lets the levels of plates at rest follow their drift, but not where ``frozen`` (bool)
+        says that something goes on nearby, and gives plates without a level one as soon as they have stood still."""
+        if (self.bin + 1) % REBASE_BINS == 0:
+            self._rebase()
+        self._watch_for_stuck()
+        self._learn_noise()
+        if (self.bin + 1) % FIRST_LEVEL == 0:
+            self._learn_errors(frozen)
+        self._track_levels(frozen)
+        self._find_first_levels()
+        self._set_thresholds()
 
     def activate(self, plates: np.ndarray) -> None:
-        """Marks plates (indices) as changing since their load left the level."""
+        """Marks plates (columns) as changing since their load left the level."""
         for plate in plates:
-            self.phase[plate] = Phase.ACTIVE
             self.start_bin[plate] = self.bin - self._bins_off_level(plate) + 1
-            self.pressed_bins[plate] = 0
+        self._set_phase(plates, Phase.ACTIVE)
 
-    def resume(self, plates: np.ndarray) -> None:
-        """Marks plates (indices) as changing again within the same change."""
-        self.phase[plates] = Phase.ACTIVE
+    def has_level(self, plates: np.ndarray) -> np.ndarray:
+        """bool [plates]: whether there is something to compare with."""
+        return self.phase[plates] != Phase.UNKNOWN
 
-    def settle(self) -> None:
-        """Marks active plates that have stood still for long enough."""
-        active = self.phase == Phase.ACTIVE
-        if not active.any():
-            return
-        change = self.mean - self.level
-        raised = change > self.trigger_threshold()
-        self.pressed_bins[active & raised] += 1
-        tolerance = self._steady_tolerance(change)
-        short = self._means_range(self._steady_bins) <= tolerance
-        long = self._means_range(self._steady_long_bins) <= tolerance
-        slow = self.bin - self.start_bin >= self._steady_bins + QUICK
-        # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
-        small = np.abs(change) < np.maximum(1.5 * self._config.least_change_kg, CLEAR_RANGES * tolerance)
-        wait = raised | (self.pressed_bins > self._steady_bins) | slow | small
-        steady = active & np.where(wait, long, short)
-        needed = np.where(wait, self._steady_long_bins, self._steady_bins)
-        self.settled_bin = np.where(steady, np.maximum(self.bin - needed + 1, self.start_bin + 1), self.settled_bin)
-        self.phase[steady] = Phase.SETTLED
+    def still_bins(self, plates: np.ndarray, tolerance: np.ndarray) -> int:
+        """For how many bins the short means of all plates have kept within their ``tolerance`` [plates]; 0 if one is missing now."""
+        means = self._means[(self.bin - _STILL_ROWS) % HISTORY, plates]
+        span = np.maximum.accumulate(means, axis=0)
+        span -= np.minimum.accumulate(means, axis=0)
+        count = int(np.count_nonzero((span <= tolerance).all(axis=1)))
+        return count + SHORT - 1 if count else 0
 
-    def left_again(self) -> np.ndarray:
-        """bool: settled plates whose load moves again."""
-        left = np.zeros(len(self.phase), dtype=bool)
-        settled = np.flatnonzero(self.phase == Phase.SETTLED)
-        if len(settled):
-            # Not the window's own spread: it would excuse a load that creeps on.
-            after, _ = self.load_since(self.settled_bin[settled], settled, skip=SHORT)
-            off = np.abs(self.mean[settled] - after)
-            limit = self._config.trigger_deviations * np.sqrt(2.0) * self.noise_now[settled]
-            left[settled] = off > np.maximum(self._config.trigger_kg, limit)
-        return left
+    def at_rest_bins(self, plates: np.ndarray, size: float) -> int:
+        """For how many bins all plates have been as still as goods: each bin by itself keeps within the noise. 0 if the noise would hide
+        how a hand trembles that presses with ``size`` kg."""
+        limit = np.maximum(self._config.steady_kg, REST_DEVIATIONS * self.noise[plates])
+        if limit.max() > TREMBLING_SHARE * size:
+            return 0
+        rows = (self.bin - _REST_ROWS) % HISTORY
+        loads = self._sums[rows[:-1], plates] - self._sums[rows[1:], plates]
+        count = self._counts[rows[:-1], plates] - self._counts[rows[1:], plates]
+        np.copyto(loads, np.nan, where=count == 0)
+        span = np.fmax.accumulate(loads, axis=0) - np.fmin.accumulate(loads, axis=0)
+        return int(np.count_nonzero((span <= limit).all(axis=1)))
 
-    def load_since(self, first_bin: np.ndarray | int, plates: np.ndarray, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Mean load of ``plates`` from ``first_bin`` on without the newest ``skip`` bins, and its variance; NaN where there is none.
+    def load_between(self, first: int, last: int, plates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean load of ``plates`` in the bins ``first`` to ``last``, and its variance; NaN where there is none.
 
         The variance is that of the plate's noise or, if greater, what the two halves of the window say: a plate may still ring.
         """
-        row_bins = self.bin - np.arange(HISTORY - 1, -1, -1)[:, None]
-        used = (row_bins >= first_bin) & (row_bins <= self.bin - skip)
-        present = self._present[:, plates] * used
-        loads = self._loads[:, plates]
-        count = present.sum(axis=0)
-        mean = (loads * present).sum(axis=0) / np.maximum(count, 1)
-        newer = present * (np.cumsum(present, axis=0) > count / 2)
-        newer_count = newer.sum(axis=0)
-        older_count = count - newer_count
-        newer_mean = (loads * newer).sum(axis=0) / np.maximum(newer_count, 1)
-        older_mean = (loads * (present - newer)).sum(axis=0) / np.maximum(older_count, 1)
-        halves = np.where(older_count > 0, 0.25 * (newer_mean - older_mean) ** 2, 0.0)
-        shaking = (self._shaking[:, plates] ** 2 * present).sum(axis=0) / np.maximum(count, 1)
-        variance = np.maximum(self.noise[plates] ** 2 * shaking * _averaging(count), halves)
-        return np.where(count > 0, mean, np.nan), variance
+        before = min(max(first, self.bin - LOOK_BACK + 1) - 1, last)
+        middle = (before + last) // 2
+        rows = np.array([before, middle, last]) % HISTORY
+        sums, counts = self._sums[rows[:, None], plates], self._counts[rows[:, None], plates]
+        count = counts[2] - counts[0]
+        mean = (sums[2] - sums[0]) / np.where(count > 0, count, np.nan)
+        older_count, newer_count = counts[1] - counts[0], counts[2] - counts[1]
+        both = (older_count > 0) & (newer_count > 0)
+        older = (sums[1] - sums[0]) / np.where(both, older_count, 1.0)
+        newer = (sums[2] - sums[1]) / np.where(both, newer_count, 1.0)
+        halves = np.where(both, 0.25 * (newer - older) ** 2, 0.0)
+        shelves = plates // self._shelf_width
+        shaking = (self._unrest[rows[2], shelves] - self._unrest[rows[0], shelves]) / max(last - before, 1)
+        return mean, np.maximum(self.noise[plates] ** 2 * shaking * _AVERAGING[count.astype(np.intp)], halves)
 
     def set_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Puts plates to rest at a new level; what they showed before ``since_bin`` is forgotten."""
         self.level[plates] = level
         self.level_variance[plates] = variance
-        self.phase[plates] = np.where(np.isfinite(level), Phase.IDLE, Phase.UNKNOWN)
-        old = max(0, HISTORY - 1 - (self.bin - since_bin))
-        self._loads[:old, plates] = 0.0
-        self._present[:old, plates] = 0.0
+        self._forget_before(plates, since_bin)
+        known = np.isfinite(level)
+        self._set_phase(plates[known], Phase.IDLE)
+        self._set_phase(plates[~known], Phase.UNKNOWN)
+        self._set_thresholds()
 
     def forget(self, plates: np.ndarray) -> None:
-        """Starts plates (mask or indices) anew."""
-        self.phase[plates] = Phase.UNKNOWN
+        """Starts plates (columns) anew."""
         self.level[plates] = np.nan
-        self._loads[:, plates] = 0.0
-        self._present[:, plates] = 0.0
+        self._forget_before(plates, self.bin + 1)
         self._means[:, plates] = np.nan
+        self._set_phase(plates, Phase.UNKNOWN)
+
+    def deviation(self, plates: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Standard deviations [plates] of changes to loads that were measured with a ``variance`` [plates], such that those of the few
+        plates that one thing loads may be summed as if they were independent."""
+        together = 1.0 + (USUAL_PLATES - 1) * self._together[plates // self._shelf_width]
+        return self._error[plates] * np.sqrt(together * (self.level_variance[plates] + variance))
 
     def silent(self) -> np.ndarray:
-        """bool: plates that have a level but gave nothing for longer than a gap that is bridged."""
-        return (self.phase != Phase.UNKNOWN) & (self.bin - self.last_present_bin > self._bridged_bins)
+        """Columns that have a level but gave nothing for longer than a gap that is bridged."""
+        gone = (self.phase != Phase.UNKNOWN) & (self.bin - self.last_present_bin > self._bridged_bins)
+        return np.flatnonzero(gone) if gone.any() else _NONE
 
-    def relax(self, share: float) -> None:
-        """Shortens the steady times for the end of a recording, where no more is to come."""
-        self._steady_bins = max(SHORT + 1, round(self._steady_bins * share))
-        self._steady_long_bins = max(SHORT + 1, round(self._steady_long_bins * share))
+    def _set_phase(self, plates: np.ndarray, phase: Phase) -> None:
+        self.phase[plates] = phase
+        self._idle[plates] = phase == Phase.IDLE
+        self.busy = np.flatnonzero(self.phase >= Phase.ACTIVE)
 
-    def _watch_for_stuck(self, loads: np.ndarray, present: np.ndarray) -> None:
-        same = loads == self._last_load
-        self.unchanged_bins = np.where(present, np.where(same, self.unchanged_bins + 1, 0), self.unchanged_bins)
-        self._last_load = np.where(present, loads, self._last_load)
+    def _forget_before(self, plates: np.ndarray, since_bin: int) -> None:
+        """Makes windows that begin before ``since_bin`` begin there: nothing is added up to it."""
+        kept = self.bin - since_bin + 1
+        if kept >= LOOK_BACK:
+            return
+        rows = (since_bin - 1 - np.arange(LOOK_BACK - kept)) % HISTORY
+        for history in (self._sums, self._counts):
+            history[rows[:, None], plates] = history[rows[0], plates]
+
+    def _rebase(self) -> None:
+        oldest = (self.bin - LOOK_BACK) % HISTORY
+        for history in (self._sums, self._counts, self._unrest):
+            history -= history[oldest].copy()
+
+    def _watch_for_stuck(self) -> None:
+        loads, present = self._newest
+        reported = self._counts[self.bin % HISTORY] > self._counts[(self.bin - BINS_PER_REPORT) % HISTORY]
+        self.last_present_bin[reported] = self.bin
+        self.unchanged_bins += BINS_PER_REPORT * present
+        self.unchanged_bins[present & (loads != self._last_load)] = 0
+        np.copyto(self._last_load, loads, where=present)
 
     def _learn_noise(self) -> None:
-        difference = np.abs(self._means[-1] - self._means[-1 - SHORT])
-        busy = (self.phase == Phase.ACTIVE) | (self.phase == Phase.SETTLED)
-        admitted = ~busy | (self.blocks < LEARNING_BLOCKS) | (self.bin - self.start_bin > RELEARN_BINS)
-        admitted &= np.isfinite(difference)
-        rows = self.blocks % NOISE_BLOCKS
-        columns = np.flatnonzero(admitted)
-        self._differences[rows[columns], columns] = difference[columns]
-        self.blocks[columns] += 1
-        early = (self.blocks <= LEARNING_BLOCKS).any()
-        if early or (self.bin // BINS_PER_REPORT) % 5 == 4:
-            self._estimate_noise()
+        """A scale estimate that follows, with a bounded influence of each difference (Huber, Robust Statistics, 1981, ch. 5)."""
+        shaking = np.repeat(self.shaking, self._shelf_width)
+        units = np.abs(self.mean - self._means[(self.bin - SHORT) % HISTORY]) * self._per_noise
+        known = np.isfinite(units)
+        if len(self.busy):
+            blocked = self.busy[(self.blocks[self.busy] >= LEARNING_BLOCKS) & (self.bin - self.start_bin[self.busy] <= RELEARN_BINS)]
+            known[blocked] = False
+        np.minimum(units, CLIPPED_AT, out=units)
+        # What shakes a whole shelf at once passes in most cases: it is learnt slowly.
+        gain = np.maximum(NOISE_GAIN, FIRST_GAIN / (self.blocks + PRIOR_WEIGHT)) / shaking
+        grown = self.noise * np.exp(gain * (units - CLIPPED_MEAN))
+        np.copyto(self.noise, np.maximum(grown, self._config.least_noise_kg), where=known)
+        self.blocks += known
 
-    def _estimate_noise(self) -> None:
-        count = np.minimum(self.blocks, NOISE_BLOCKS)
-        ordered = np.sort(self._differences, axis=0)
-        middle = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
-        seen = np.where(count > 0, MAD_TO_DEVIATION / np.sqrt(2.0) * middle, 0.0)
-        prior = self._config.prior_noise_kg
-        blended = (PRIOR_WEIGHT * prior**2 + count * seen**2) / (PRIOR_WEIGHT + count)
-        self.noise = np.maximum(np.sqrt(blended), self._config.least_noise_kg)
+    def _learn_errors(self, frozen: np.ndarray | None) -> None:
+        """Compares what plates at rest show now with their levels: noise that does not average out, drift and shaking are all in it."""
+        row, since = self.bin % HISTORY, (self.bin - FIRST_LEVEL) % HISTORY
+        count = self._counts[row] - self._counts[since]
+        valid = self._idle & (count == FIRST_LEVEL) & (self.blocks >= LEARNING_BLOCKS)
+        if frozen is not None:
+            valid &= ~frozen
+        now = (self._sums[row] - self._sums[since]) / FIRST_LEVEL
+        unrest = np.repeat(self._unrest[row] - self._unrest[since], self._shelf_width) / FIRST_LEVEL
+        foretold = np.sqrt(self.level_variance + self.noise**2 * unrest * _AVERAGING[FIRST_LEVEL])
+        units = np.where(valid, (now - self.level) / (foretold * self._error + 1e-12), 0.0)
+        by_shelf = units.reshape(self._shelves, self._shelf_width)
+        plates = valid.reshape(by_shelf.shape).sum(axis=1)
+        # The square of the mean of n units that correlate by r is (1 + (n - 1) r) / n.
+        squared = np.minimum(by_shelf.sum(axis=1) ** 2 / np.maximum(plates, 1), CLIPPED_AT**2 * plates)
+        together = np.clip((squared - 1.0) / np.maximum(plates - 1, 1), -1.0, 1.0)
+        self._together += np.where(plates >= LEAST_SHAKING_PLATES, ERROR_GAIN * (together - self._together), 0.0)
+        np.clip(self._together, 0.0, 1.0, out=self._together)
+        gain = np.maximum(ERROR_GAIN, FIRST_GAIN / (self._error_count + PRIOR_WEIGHT))
+        grown = self._error * np.exp(gain * (np.minimum(np.abs(units), CLIPPED_AT) - CLIPPED_MEAN))
+        np.copyto(self._error, np.clip(grown, LEAST_ERROR, MOST_ERROR), where=valid)
+        self._error_count += valid
 
-    def _measure_shaking(self) -> np.ndarray:
-        """How many times stronger than at rest the shelves shake, at each plate."""
-        difference = np.abs(self._means[-1] - self._means[-1 - SHORT]) / (np.sqrt(2.0) * self.noise)
-        ordered = np.sort(difference.reshape(self._shelf_shape), axis=1)
-        count = np.isfinite(ordered).sum(axis=1)
-        quiet = np.floor(QUIET_QUANTILE * np.maximum(count - 1, 0)).astype(int)
-        level = np.take_along_axis(ordered, quiet[:, None], axis=1)[:, 0] / QUIET_QUANTILE_OF_NORMAL
-        _shift_in(self._restlessness, np.where(count >= LEAST_SHAKING_PLATES, level, 1.0))
-        newest = np.repeat(self._restlessness.mean(axis=0) / SHAKING_DEADBAND, self._shelf_shape[1])
-        faded = 1.0 + (self._shaking[-1] - 1.0) * np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S)
-        return np.maximum(newest, faded)
+    def _track_levels(self, frozen: np.ndarray | None) -> None:
+        last, first = (self.bin - GUARD) % HISTORY, (self.bin - LEVEL_SPAN) % HISTORY
+        count = self._counts[last] - self._counts[first]
+        follows = self._idle & (count >= LEAST_LEVEL)
+        if frozen is not None:
+            follows &= ~frozen
+        mean = (self._sums[last] - self._sums[first]) / np.maximum(count, 1.0)
+        np.copyto(self.level, mean, where=follows)
+        unrest = (self._unrest[last] - self._unrest[first]) / (LEVEL_SPAN - GUARD)
+        variance = self.noise**2 * np.repeat(unrest, self._shelf_width) * _AVERAGING[count.astype(np.intp)]
+        np.copyto(self.level_variance, variance, where=follows)
 
-    def _variance_of_mean(self, window: slice) -> np.ndarray:
-        """Variance of each plate's mean over the rows of ``window``."""
-        present = self._present[window]
-        count = present.sum(axis=0)
-        shaking = (self._shaking[window] ** 2 * present).sum(axis=0) / np.maximum(count, 1)
-        return self.noise**2 * shaking * _averaging(count)
+    def _find_first_levels(self) -> None:
+        row = self.bin % HISTORY
+        since = (self.bin - FIRST_LEVEL) % HISTORY
+        count = self._counts[row] - self._counts[since]
+        plates = np.flatnonzero((self.phase == Phase.UNKNOWN) & (2 * count >= FIRST_LEVEL))
+        if not len(plates):
+            return
+        means = self._means[(self.bin - np.arange(FIRST_LEVEL - SHORT + 1))[:, None] % HISTORY, plates]
+        missing = np.isnan(means).sum(axis=0)
+        span = np.fmax.reduce(means, axis=0) - np.fmin.reduce(means, axis=0)
+        found = plates[(span <= self.steady_range[plates]) & (4 * missing <= len(means))]
+        self.level[found] = (self._sums[row, found] - self._sums[since, found]) / count[found]
+        shelves = found // self._shelf_width
+        unrest = (self._unrest[row, shelves] - self._unrest[since, shelves]) / FIRST_LEVEL
+        self.level_variance[found] = self.noise[found] ** 2 * unrest * _AVERAGING[count[found].astype(np.intp)]
+        self._set_phase(found, Phase.IDLE)
 
-    def _steady_tolerance(self, change: np.ndarray) -> np.ndarray:
-        config = self._config
-        by_noise = np.maximum(config.steady_kg, config.steady_deviations * self.noise)
-        return np.maximum(by_noise, config.steady_share * np.abs(np.nan_to_num(change)))
+    def _set_thresholds(self) -> None:
+        """Squares of what a load must leave its level by: the noise's part at rest and the level's own."""
+        factor = self._config.trigger_deviations**2
+        self._squared_noise = factor * self.noise**2
+        self._squared_level = factor * self.level_variance
+        #: Range within which steady loads wander.
+        self.steady_range = np.maximum(self._config.steady_kg, self._config.steady_deviations * self.noise)
+        self._per_noise = 1.0 / (np.sqrt(2.0) * self.noise)
 
-    def _means_range(self, window_bins: int) -> np.ndarray:
-        """Range of the short means that lie wholly in the last ``window_bins``; infinite where too many are missing."""
-        rows = self._means[HISTORY - max(1, window_bins - SHORT + 1) :]
-        missing = np.isnan(rows).sum(axis=0)
-        span = np.where(np.isnan(rows), -np.inf, rows).max(axis=0) - np.where(np.isnan(rows), np.inf, rows).min(axis=0)
-        return np.where(4 * missing > len(rows), np.inf, span)
+    def _is_off(self, rows: slice) -> np.ndarray:
+        """bool [bins, columns]: plates at rest whose load has left its level."""
+        squared = self._means[rows] - self.level
+        squared *= squared
+        by_shelf = len(squared), self._shelves, self._shelf_width
+        limit = self._squared_noise.reshape(by_shelf[1:]) * (self._shaking[rows] ** 2)[:, :, None]
+        limit += self._squared_level.reshape(by_shelf[1:])
+        np.maximum(limit, self._config.trigger_kg**2, out=limit)
+        off = squared > limit.reshape(squared.shape)
+        off &= self._idle
+        return off
+
+    def _count_quiet(self, rows: slice) -> int:
+        """How many bins pass before a plate leaves its level. A report interval's last bin is never passed over: ``follow`` is due."""
+        off = self._is_off(rows)
+        count = len(off) - ((self._added + 1) % BINS_PER_REPORT == 0)
+        return int(off.any(axis=1).argmax()) if np.count_nonzero(off) else count
+
+    def _measure_shaking(self, first: int, count: int) -> None:
+        row, since = first % HISTORY, (first - SHORT) % HISTORY
+        differences = np.abs(self._means[row : row + count] - self._means[since : since + count])
+        differences *= self._per_noise
+        ordered = np.sort(differences.reshape(count * self._shelves, self._shelf_width), axis=1)
+        plates = self._shelf_width - np.add.reduce(np.isnan(ordered), axis=1, dtype=np.intp)
+        quiet = ((plates - 1) * QUIET_QUANTILE).astype(np.intp)
+        level = ordered[np.arange(len(ordered)), quiet] / QUIET_QUANTILE_OF_NORMAL
+        np.copyto(level, 1.0, where=plates < LEAST_SHAKING_PLATES)
+        self._restlessness[row : row + count] = level.reshape(count, self._shelves)
+        for number in range(first, first + count):
+            now, before = number % HISTORY, (number - 1) % HISTORY
+            newest = np.add.reduce(self._restlessness[np.arange(number - SHORT + 1, number + 1) % HISTORY], axis=0)
+            newest /= SHORT * SHAKING_DEADBAND
+            np.maximum(newest, 1.0 + (self._shaking[before] - 1.0) * _FADE, out=self._shaking[now])
+            np.add(self._unrest[before], self._shaking[now] ** 2, out=self._unrest[now])
 
     def _bins_off_level(self, plate: int) -> int:
         """How many of the newest bins in a row were off the level, at least one; missing ones count as off."""
-        off = np.abs(self._loads[-BACKTRACK:, plate] - self.level[plate]) > 0.5 * self.trigger_threshold()[plate]
-        off |= self._present[-BACKTRACK:, plate] == 0
-        at_level = np.flatnonzero(~off[:-1])
-        return BACKTRACK - 1 - int(at_level[-1]) if len(at_level) else BACKTRACK
+        rows = (self.bin - np.arange(BACKTRACK + 1)) % HISTORY
+        load, present = -np.diff(self._sums[rows, plate]), -np.diff(self._counts[rows, plate])
+        off = np.abs(load - self.level[plate]) > 0.5 * self.trigger_threshold(np.array([plate]))[0]
+        off |= present == 0
+        at_level = np.flatnonzero(~off[1:])
+        return 1 + int(at_level[0]) if len(at_level) else BACKTRACK
 
 
-def _shift_in(rows: np.ndarray, newest: np.ndarray) -> None:
-    rows[:-1] = rows[1:]
-    rows[-1] = newest
-
-
-def _averaging(count: np.ndarray) -> np.ndarray:
-    """How much smaller the variance of a mean over ``count`` bins is than that of the short mean."""
-    return (SHORT / np.maximum(count, 1)) ** NOISE_FALL
+_NONE = np.zeros(0, dtype=int)

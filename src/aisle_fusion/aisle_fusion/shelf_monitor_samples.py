@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 
 from aisle_contract.records import ScaleReading
-from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, REPORT_NS
+from aisle_fusion.shelf_monitor_config import BIN_NS
 from aisle_store.store import ShelfKey, Store
 
 #: A single sample this far from both its neighbours is an electrical glitch: a hand or an item takes longer than 1/60 s to come and go.
 GLITCH_KG = 0.5
+#: Samples of a plate for which a bin has room at first; it grows with faster shelves.
+SLOTS = 4
 
 
 class PlateColumns:
@@ -26,13 +25,15 @@ class PlateColumns:
         }
         self.width = max((len(plates) for plates in self.plates.values()), default=0)
         self._first = {key: number * self.width for number, key in enumerate(self.shelves)}
-        self.exists = np.zeros(len(self.shelves) * self.width, dtype=bool)
+        #: What each column's plate can carry, kg; 0 for columns that are no plates.
+        self.capacity = np.zeros(len(self.shelves) * self.width)
         for key, plates in self.plates.items():
-            self.exists[self._first[key] : self._first[key] + len(plates)] = True
+            columns = slice(self._first[key], self._first[key] + len(plates))
+            self.capacity[columns] = [store.plate(*key, plate).capacity_kg for plate in plates]
 
     @property
     def count(self) -> int:
-        return len(self.exists)
+        return len(self.capacity)
 
     def of_shelf(self, key: ShelfKey) -> slice:
         """The columns of a shelf's plates."""
@@ -50,76 +51,129 @@ def _along(pose: np.ndarray, point: np.ndarray) -> float:
     return round(float(pose[:3, 0] @ (point - pose[:3, 3])), 6)
 
 
-@dataclass(frozen=True)
-class SamplePiece:
-    """Samples of one shelf within one report interval: ``stamps`` int64 [n] ns, ``loads`` float64 [n, len(columns)] kg."""
+class SampleStream:
+    """Readings of the same plates, one after the other. ``known``: which values of a reading are taken, ``columns``: where to."""
 
-    report: int
-    stamps: np.ndarray
-    columns: np.ndarray
-    loads: np.ndarray
-
-
-def pieces_of(reading: ScaleReading, known: np.ndarray, columns: np.ndarray) -> Iterator[SamplePiece]:
-    """Cuts a reading where report intervals meet, so that a piece is needed as a whole or not at all."""
-    stamps = reading.stamp_ns + np.arange(len(reading.weights), dtype=np.int64) * reading.sample_period_ns
-    loads = np.asarray(reading.weights, dtype=float)[:, known]
-    reports = stamps // REPORT_NS
-    cuts = np.flatnonzero(np.diff(reports)) + 1
-    for first, last in zip((0, *cuts), (*cuts, len(stamps)), strict=True):
-        yield SamplePiece(int(reports[first]), stamps[first:last], columns, loads[first:last])
+    def __init__(self, known: np.ndarray, columns: np.ndarray) -> None:
+        in_order = len(columns) > 0 and bool((np.diff(columns) == 1).all())
+        # A slice is written to much faster than a list of columns, and nearly all readings are in the shelf's order.
+        self.target: slice | np.ndarray = slice(int(columns[0]), int(columns[-1]) + 1) if in_order else columns
+        self.known = known
+        self.bin = -1
+        self.slot = 0
 
 
-def bin_loads(report: int, pieces: list[SamplePiece], width: int) -> np.ndarray:
-    """float64 [BINS_PER_REPORT, width] kg: each plate's mean in each bin of a report interval, NaN where it gave no sample.
+class SampleBins:
+    """Sorts samples into bins as they come, and gives the mean loads of bins that are complete.
 
     A mean, not a median: shelves ring at up to half the sampling rate, and a median of the few samples of a bin makes an offset of that.
-    The result does not depend on how samples were cut into pieces.
+    The samples of a stream are kept in their order, so the loads do not depend on how they were cut into readings. A bin should be
+    taken out when later samples of all streams are there: its last sample is told from a glitch by its successor.
     """
-    table = _table(report, pieces, width)
-    present = np.isfinite(table)
-    count = present.sum(axis=1)
-    total = np.where(present, table, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
+    def __init__(self, width: int) -> None:
+        self._slots, self._width = SLOTS, width
+        #: Bin -> samples [slots, width], NaN where there is none. The bin before the first open one is kept for its last samples.
+        self._tables: dict[int, np.ndarray] = {}
+        self._first_open_bin: int | None = None
+        #: What each plate gave last; infinite if it never did.
+        self._last_load = np.full(width, np.inf)
+        #: Samples that came after their bin had been taken out.
+        self.too_late = 0
 
-def _table(report: int, pieces: list[SamplePiece], width: int) -> np.ndarray:
-    """float64 [BINS_PER_REPORT, slots, width]: the samples of each bin in the order of their stamps."""
-    joined = list(_by_columns(pieces))
-    bins = [(piece.stamps - report * REPORT_NS) // BIN_NS for piece in joined]
-    slots = [_slots(of_piece) for of_piece in bins]
-    table = np.full((BINS_PER_REPORT, max((int(s.max()) + 1 for s in slots), default=1), width), np.nan)
-    for piece, of_bin, slot in zip(joined, bins, slots, strict=True):
-        table[of_bin[:, None], slot[:, None], piece.columns[None, :]] = _without_glitches(piece.loads)
-    return table
+    def oldest_bin(self) -> int | None:
+        """The oldest bin that has samples and is not taken out."""
+        first = self._first_open_bin
+        return min((number for number in self._tables if first is None or number >= first), default=None)
 
+    def newest_bin(self) -> int | None:
+        """The newest bin that has samples and is not taken out."""
+        first = self._first_open_bin
+        return max((number for number in self._tables if first is None or number >= first), default=None)
 
-def _by_columns(pieces: list[SamplePiece]) -> Iterator[SamplePiece]:
-    """Joins the pieces of the same plates, in the order of their stamps."""
-    joined: dict[tuple[int, ...], list[SamplePiece]] = {}
-    for piece in pieces:
-        joined.setdefault(tuple(piece.columns), []).append(piece)
-    for same in joined.values():
-        stamps = np.concatenate([piece.stamps for piece in same])
-        order = np.argsort(stamps, kind="stable")
-        loads = np.concatenate([piece.loads for piece in same])
-        yield SamplePiece(same[0].report, stamps[order], same[0].columns, loads[order])
+    def take(self, stream: SampleStream, reading: ScaleReading) -> None:
+        """Sorts a reading's samples in."""
+        weights, stamp, period = reading.weights, reading.stamp_ns, reading.sample_period_ns
+        count, plates = weights.shape
+        if plates != len(stream.known):
+            weights = weights[:, stream.known]
+        first, slot, target, tables = 0, stream.slot, stream.target, self._tables
+        while first < count:
+            number = stamp // BIN_NS
+            fitting = -((stamp - (number + 1) * BIN_NS) // period)
+            end = first + fitting if first + fitting < count else count
+            # The stamps of two readings may overlap by their jitter; their samples do not.
+            if number > stream.bin:
+                stream.bin, slot = number, 0
+            after = slot + end - first
+            table = tables.get(stream.bin)
+            if table is None or after > len(table):
+                table = self._make_room(stream.bin, after)
+            if table is not None:
+                table[slot:after, target] = weights[first:end]
+            else:
+                self.too_late += end - first
+            stamp += (end - first) * period
+            first, slot = end, after
+        stream.slot = slot
 
+    def pop(self, first: int, end: int) -> np.ndarray | None:
+        """float64 [bins, width] kg: each plate's mean in the bins from ``first`` up to ``end``, NaN where it gave no sample. None if there
+        are no samples at all. Bins are taken out in order; some may be left out."""
+        self._first_open_bin = end
+        tables = [self._tables.get(number) for number in range(first, end)]
+        loads = self._means(first, end, tables) if any(table is not None for table in tables) else None
+        for number in [number for number in self._tables if number < end - 1]:
+            del self._tables[number]
+        return loads
 
-def _slots(bins: np.ndarray) -> np.ndarray:
-    """Counts up within runs of equal (sorted) bins: 0, 1, 2, 0, 1, ..."""
-    starts = np.r_[0, np.flatnonzero(np.diff(bins)) + 1]
-    lengths = np.diff(np.r_[starts, len(bins)])
-    return np.arange(len(bins)) - np.repeat(starts, lengths)
+    def _means(self, first: int, end: int, tables: list[np.ndarray | None]) -> np.ndarray:
+        samples = self._stacked(tables)
+        missing = ~np.isfinite(samples)
+        samples[missing] = 0.0
+        far = np.abs(samples - self._last_load) > GLITCH_KG / 2
+        far &= ~missing
+        if np.count_nonzero(far):
+            for column in np.flatnonzero(far.any(axis=(0, 1))):
+                glitches = self._glitches(first, end, column, samples.shape[1])
+                missing[:, :, column] |= glitches
+                samples[:, :, column][glitches] = 0.0
+        count = samples.shape[1] - np.add.reduce(missing, axis=1, dtype=float)
+        np.copyto(count, np.nan, where=count == 0)
+        loads = np.add.reduce(samples, axis=1) / count
+        for load in loads:
+            np.copyto(self._last_load, load, where=np.isfinite(load))
+        return loads
 
-
-def _without_glitches(loads: np.ndarray) -> np.ndarray:
-    """``loads`` [n, plates] with NaN for single samples that jump away from both their neighbours, which agree with one another."""
-    clean = loads.copy()
-    if len(loads) < 3:
-        return clean
-    with np.errstate(invalid="ignore"):
+    def _glitches(self, first: int, end: int, column: int, slots: int) -> np.ndarray:
+        """bool [bins, slots]: single samples of a plate that jump away from both their neighbours, which agree with one another."""
+        tables = self._stacked([self._tables.get(number) for number in range(first - 1, end + 1)], slots)
+        sequence = tables[:, :, column]
+        valid = np.flatnonzero(np.isfinite(sequence))
+        loads = sequence.ravel()[valid]
         from_both = np.minimum(np.abs(loads[1:-1] - loads[:-2]), np.abs(loads[1:-1] - loads[2:]))
-        clean[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)] = np.nan
-    clean[np.isinf(clean)] = np.nan
-    return clean
+        found = np.zeros(sequence.size, dtype=bool)
+        found[valid[1:-1][(from_both > GLITCH_KG) & (np.abs(loads[2:] - loads[:-2]) < GLITCH_KG / 4)]] = True
+        return found.reshape(sequence.shape)[1:-1, :slots]
+
+    def _stacked(self, tables: list[np.ndarray | None], slots: int = 0) -> np.ndarray:
+        """[bins, slots, width]: a copy of some bins' tables, filled up to the same number of slots, at least ``slots``."""
+        slots = max(slots, max(len(table) for table in tables if table is not None))
+        stacked = np.empty((len(tables), slots, self._width))
+        for row, table in zip(stacked, tables, strict=True):
+            used = 0 if table is None else len(table)
+            row[:used] = table if used else 0.0
+            row[used:] = np.nan
+        return stacked
+
+    def _make_room(self, number: int, slots: int) -> np.ndarray | None:
+        """A bin's table with room for so many samples of a plate; None if the bin has been taken out."""
+        if self._first_open_bin is not None and number < self._first_open_bin:
+            return None
+        self._slots = max(self._slots, slots)
+        grown = np.full((self._slots, self._width), np.nan)
+        table = self._tables.get(number)
+        if table is not None:
+            grown[: len(table)] = table
+        self._tables[number] = grown
+        return grown

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from aisle_contract.config import parameter
-from aisle_contract.records import NANOSECONDS, Alert, AlertLevel, GateEvent, GateEventKind, Tracks
+from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, Alert, AlertLevel, GateEvent, GateEventKind, Tracks
 from aisle_fusion.gate_crossing import path_crosses, segment_distance
 from aisle_fusion.track_history import TrackHistory, TrackLife
 from aisle_store.store import Gate, GateKind, Store
@@ -75,6 +75,11 @@ class Visit:
     @property
     def track(self) -> str:
         return self.spans[-1].track if self.spans else ""
+
+    @property
+    def is_staff(self) -> bool:
+        """Staff refill shelves and have no cart."""
+        return self.shopper.startswith(STAFF_PREFIX)
 
     @property
     def inside(self) -> bool:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 import numpy as np
 from fusion_scene import shelf_event, small_store
 
-from aisle_fusion.item_likelihood import ItemLikelihood, WeightConfig
+from aisle_fusion.item_likelihood import ItemLikelihood, ProductWeights, WeightConfig
+from aisle_store.store import Product
 
 STORE = small_store()
 PLATES = [str(i) for i in range(1, 13)]
 
 
 def likelihood(changes: dict[int, float], deviation: float = 0.001) -> ItemLikelihood:
-    return ItemLikelihood(shelf_event(1, 2, "1", changes, deviation), PLATES, WeightConfig())
+    weights = ProductWeights(STORE, WeightConfig())
+    return ItemLikelihood(shelf_event(1, 2, "1", changes, deviation), PLATES, WeightConfig(), weights)
+
+
+def density(found: ItemLikelihood, *items: tuple[str, int]) -> float:
+    rows = ProductWeights(STORE, WeightConfig()).rows([product for product, _ in items])
+    return float(found.weight(rows, np.array([count for _, count in items])))
 
 
 def test_weight_prefers_the_product_that_weighs_as_much_and_the_right_count():
     one, two = likelihood({7: -0.061}), likelihood({7: -0.121})
-    green, jar = STORE.products["green"], STORE.products["jar"]
-    assert one.weight([(green, -1)]) > one.weight([(green, -2)]) + 5
-    assert two.weight([(green, -2)]) > two.weight([(green, -1)]) + 5
-    assert one.weight([(green, -1)]) > one.weight([(jar, -1)]) + 5
-    assert one.weight([(green, -1)]) > one.weight([(green, 1)]) + 5
+    assert density(one, ("green", -1)) > density(one, ("green", -2)) + 5
+    assert density(two, ("green", -2)) > density(two, ("green", -1)) + 5
+    assert density(one, ("green", -1)) > density(one, ("jar", -1)) + 5
+    assert density(one, ("green", -1)) > density(one, ("green", 1)) + 5
 
 
 def test_an_odd_reading_does_not_exclude_the_truth():
     """538 g have been read as 587 g over a shelf of a real store."""
-    assert likelihood({7: -0.1 * 587 / 538}).weight([(STORE.products["red"], -1)]) > np.log(1.0)
+    assert density(likelihood({7: -0.1 * 587 / 538}), ("red", -1)) > np.log(1.0)
 
 
 def test_weight_is_a_density():
-    product = STORE.products["red"]
     grid = np.arange(0.0, 0.3, 0.0005)
-    total = sum(np.exp(likelihood({7: -w}).weight([(product, -1)])) for w in grid) * 0.0005
+    total = sum(np.exp(density(likelihood({7: -w}), ("red", -1))) for w in grid) * 0.0005
     assert abs(total - 1.0) < 0.01
 
 
@@ -51,3 +59,30 @@ def test_a_pair_explains_two_loads_apart_and_a_single_does_not():
 
 def test_large_changes_that_cancel_are_not_nothing():
     assert likelihood({2: -0.004}).nothing() > likelihood({2: -0.1, 8: 0.096}).nothing()
+
+
+def test_a_load_on_several_plates_is_known_better_than_on_one():
+    """Gain errors of plates are independent."""
+    one, four = likelihood({7: -0.43}), likelihood({6: -0.1075, 7: -0.1075, 8: -0.1075, 9: -0.1075})
+    assert density(four, ("tin", -1)) < density(one, ("tin", -1)) - 1
+
+
+def test_weights_are_learned_from_sure_picks_only():
+    sure, unsure, wrong = (ProductWeights(STORE, WeightConfig(catalogue_deviation=0.05)) for _ in range(3))
+    for _ in range(10):
+        sure.observe("red", 0.104, 0.001**2, 0.99)
+        unsure.observe("red", 0.104, 0.001**2, 0.8)
+        wrong.observe("red", 0.16, 0.001**2, 0.99)
+    assert abs(sure.expected("red") - 0.104) < 0.0005
+    assert sure.variance[sure.index["red"]] < 0.1 * unsure.variance[unsure.index["red"]]
+    assert unsure.expected("red") == wrong.expected("red") == 0.1
+
+
+def test_an_unknown_weight_is_learned():
+    """Told by its large deviation in the catalogue."""
+    guessed = Product("new", "New", 0.2, 0.1, Decimal("1.00"))
+    store = replace(STORE, products={**STORE.products, "new": guessed})
+    weights = ProductWeights(store, WeightConfig())
+    for kg in (0.31, 0.306, 0.312):
+        weights.observe("new", kg, 0.003**2, 1.0)
+    assert abs(weights.expected("new") - 0.309) < 0.004

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisle_fusion.dynamic_planogram import Stray
-from aisle_fusion.store_hypotheses import Hypothesis, Move, Outcome, StoreHypotheses
+from aisle_fusion.store_hypotheses import Dependence, Entry, Hypothesis, Move, Outcome, StoreHypotheses
 
 
 def no_prior(hypothesis: Hypothesis, index: int) -> Outcome:
@@ -25,8 +25,8 @@ def test_quantities_are_marginals_over_all_hypotheses():
         store.update(event, [(pick("a", "red"), np.log(0.8)), (pick("b", "red"), np.log(0.2))], no_prior)
     assert store.quantities("a")["red"] == pytest.approx({2: 0.64, 1: 0.32, 0: 0.04})
     assert store.quantities("b")["red"] == pytest.approx({0: 0.64, 1: 0.32, 2: 0.04})
-    # Two ways to the same carts are one hypothesis.
-    assert len(store) == 3
+    # The two events do not depend on each other.
+    assert (len(store), store.largest_group) == (4, 2)
 
 
 def test_a_later_event_settles_an_earlier_doubt():
@@ -49,15 +49,15 @@ def test_strays_are_added_and_removed():
     store = StoreHypotheses(5)
     store.update(0, [(pick("a", "red", -1), 0.0)], lambda h, i: Outcome(0.0, added=(stray,)))
     assert store.strays(("1", "1")) == [stray]
-    store.update(1, [(pick("b", "red"), 0.0)], lambda h, i: Outcome(0.0, removed=(stray,)))
+    store.update(1, [(pick("b", "red"), 0.0)], lambda h, i: Outcome(0.0, removed=(stray,)), Dependence(strays=[stray]))
     assert store.strays(("1", "1")) == []
 
 
 def test_forgetting_a_visit_merges_what_differed_by_it():
     store = StoreHypotheses(20)
     store.update(0, [(pick("a", "red"), np.log(0.5)), (pick("a", "blue"), np.log(0.5))], no_prior)
-    store.forget("a", lambda judgement: False)
-    assert len(store) == 1
+    store.forget(lambda judgement: False)
+    assert len(store) == 0
     assert store.events() == set()
 
 
@@ -78,7 +78,7 @@ def test_weights_stay_normalised_and_bounded(events, limit):
     store = StoreHypotheses(limit)
     for number, (visit, product, log_likelihood) in enumerate(events):
         store.update(number, [(pick(visit, product), log_likelihood), ((), -1.0)], no_prior)
-        assert len(store) <= limit
+        assert store.largest_group <= limit
         assert sum(store.posterior(number).values()) == pytest.approx(1.0)
 
 
@@ -93,5 +93,76 @@ def test_equal_weights_are_ordered_by_what_the_hypotheses_say():
 
 
 def test_held_counts_of_a_hypothesis():
-    assert Hypothesis(0.0, (("a", "red", 2),)).held("a", "red") == 2
+    entries = Entry(0, pick("a", "red", 3), (("a", "red", 3),)), Entry(1, pick("a", "red", -1), (("a", "red", -1),))
+    assert Hypothesis(0.0, entries).held("a", "red") == 2
     assert Hypothesis(0.0).held("a", "red") == 0
+
+
+def test_independent_doubts_do_not_push_each_other_out():
+    """With a joint beam of two hypotheses all but the likeliest combinations of ten doubts would be lost."""
+    store = StoreHypotheses(2)
+    for event in range(10):
+        store.update(event, [(pick(f"v{event}", "red"), np.log(0.7)), (pick(f"v{event}", "blue"), np.log(0.3))], no_prior)
+    for event in range(10):
+        assert store.quantities(f"v{event}")["red"] == pytest.approx({1: 0.7, 0: 0.3})
+
+
+def test_groups_are_joined_by_a_put_back_and_split_once_they_agree():
+    store = StoreHypotheses(20)
+    for event in range(2):
+        store.update(event, [(pick("a", "red"), np.log(0.5)), (pick("a", "blue"), np.log(0.5))], no_prior)
+    back = [(pick("a", "red", -1), 0.0)]
+    store.update(2, back, lambda h, i: Outcome(0.0 if h.held("a", "red") else np.log(1e-9)))
+    # One red and one blue, or two red: the put-back took a red one.
+    assert store.quantities("a")["red"] == pytest.approx({0: 2 / 3, 1: 1 / 3}, abs=1e-6)
+    assert store.largest_group > 1
+    store.update(3, [(pick("a", "red", -1), 0.0)], lambda h, i: Outcome(0.0 if h.held("a", "red") else np.log(1e-9)))
+    assert store.largest_group == 1
+    assert store.quantities("a")["red"][0] == pytest.approx(1.0)
+
+
+def test_one_of_two_products_is_in_the_cart_even_if_neither_is_likelier_than_not():
+    store = StoreHypotheses(20)
+    store.update(0, [(pick("a", "red"), np.log(0.4)), (pick("a", "blue"), np.log(0.35)), (pick("a", "green"), np.log(0.25))], no_prior)
+    assert store.likeliest("a") == {"red": 1}
+
+
+def test_a_copy_is_apart():
+    store = StoreHypotheses(20)
+    store.update(0, [(pick("a", "red"), 0.0)], no_prior)
+    ahead = store.copy()
+    ahead.update(1, [(pick("a", "red"), 0.0)], no_prior)
+    assert (store.likeliest("a"), ahead.likeliest("a")) == ({"red": 1}, {"red": 2})
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.sampled_from(["red", "blue"]), st.floats(0.05, 0.95)), max_size=6))
+def test_groups_say_the_same_as_all_combinations_together(events):
+    """Against every combination of judgements written out, with put-backs that depend on what was picked."""
+
+    def prior(held: int, quantity: int) -> float:
+        return 0.0 if quantity > 0 or held + quantity >= 0 else float(np.log(0.01))
+
+    store = StoreHypotheses(100_000)
+    worlds: dict[tuple, float] = {(): 1.0}
+    for number, (is_pick, visit, product, share) in enumerate(events):
+        quantity = 1 if is_pick else -1
+        judgements = [(pick(visit, product, quantity), float(np.log(share))), ((), float(np.log(1 - share)))]
+        store.update(
+            number,
+            judgements,
+            lambda h, i, v=visit, p=product, q=quantity: Outcome(prior(h.held(v, p), q) if i == 0 else 0.0),
+        )
+        longer: dict[tuple, float] = {}
+        for world, weight in worlds.items():
+            held = dict(world)
+            now = held.get((visit, product), 0)
+            for moved, likelihood in ((True, share * np.exp(prior(now, quantity))), (False, 1 - share)):
+                after = tuple(sorted({**held, (visit, product): max(0, now + quantity)}.items())) if moved else world
+                longer[after] = longer.get(after, 0.0) + weight * likelihood
+        worlds = longer
+    total = sum(worlds.values())
+    for visit in "ab":
+        for product, quantities in store.quantities(visit).items():
+            for count, probability in quantities.items():
+                true = sum(w for world, w in worlds.items() if dict(world).get((visit, product), 0) == count) / total
+                assert probability == pytest.approx(true, abs=1e-4)

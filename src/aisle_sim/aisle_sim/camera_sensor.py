@@ -5,8 +5,8 @@ Bodies are seen through each camera's calibration; shelves, gondolas, other peop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -15,7 +15,9 @@ from scipy import signal
 from scipy.special import ndtr
 
 from aisle_contract.records import NANOSECONDS, PersonDetections
-from aisle_sim.profiles import CameraProfile
+from aisle_sim.camera_disturbances import FrameTroubles
+from aisle_sim.episodes import Episode
+from aisle_sim.profiles import CameraProfile, CameraTroubles
 from aisle_sim.random_streams import random_stream
 from aisle_sim.reenactment import Reenactment, ShopperMotion
 from aisle_store.camera_model import Camera
@@ -30,6 +32,10 @@ _BOARD_M = 0.04
 #: Something this near in front of a point does not hide it, m: points lie on surfaces and voxels are coarse.
 _HIDING_MARGIN_M = 0.10
 _NEAREST_DEPTH_M = 0.2
+#: No part of a body is farther from its middle, seen from above, m (a stretched arm of somebody who bends).
+_WIDE_BODY_M = 0.6
+#: Two bodies farther apart than this across the line of sight do not hide one another, m; nobody is taller than the other.
+_BODIES_MEET_M, _TALLEST_M = 0.9, 2.0
 #: Points on the body's outline between keypoints: (from, to, share of the way, radius m, weight in the visible share).
 _OUTLINE = (
     (5, 11, 0.15, 0.05, 2.0),
@@ -57,29 +63,108 @@ _LEFT_RIGHT = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15
 _FACE, _WRISTS = slice(0, 5), (9, 10)
 
 
-def camera_stamps(store: Store, camera: Camera, duration_s: float) -> np.ndarray:
-    """Frame times [T] s: cameras are not triggered together, each is late by its share of a period."""
-    period = 1.0 / camera.rate_hz
-    number = list(store.cameras).index(camera.camera)
-    offset = period * number / (2 * max(len(store.cameras), 1))
-    return np.arange(offset, duration_s, period)
-
-
 def camera_records(
-    store: Store, reenactment: Reenactment, profile: CameraProfile, seed: int, session: str, start_ns: int
+    store: Store,
+    reenactment: Reenactment,
+    profile: CameraProfile,
+    seed: int,
+    session: str,
+    start_ns: int,
+    troubles: CameraTroubles | None = None,
 ) -> list[PersonDetections]:
-    """Detections of all frames of all cameras, camera by camera in order of time; frames without anybody are in it."""
-    records: list[PersonDetections] = []
-    for camera in store.cameras.values():
-        view = _view(store, camera)
-        rng = random_stream(seed, "camera", camera.camera, session)
-        times = camera_stamps(store, camera, reenactment.duration_s)
-        found = _detections(view, reenactment.shoppers, profile, times, rng)
-        ghosts = _false_detections(store, view, profile, times, rng, random_stream(seed, "camera ghosts", camera.camera))
-        stamps = start_ns + np.round(times * NANOSECONDS).astype(np.int64)
-        for frame, stamp in enumerate(stamps):
-            records.append(_record(camera, int(stamp), [*found[frame], *ghosts[frame]], profile))
-    return records
+    """Detections of all frames of a whole session, camera by camera in order of time; frames without anybody are in it."""
+    sensor = CameraSensor(store, profile, seed, session, start_ns, troubles)
+    return sensor.advance(reenactment.duration_s, reenactment.shoppers)
+
+
+class CameraSensor:
+    """All cameras of a store from ``start_ns`` on, window by window in bounded memory."""
+
+    def __init__(
+        self,
+        store: Store,
+        profile: CameraProfile,
+        seed: int,
+        session: str,
+        start_ns: int,
+        troubles: CameraTroubles | None = None,
+    ) -> None:
+        self._cameras = [_SimulatedCamera(store, camera, profile, seed, session, start_ns, troubles) for camera in store.cameras.values()]
+
+    def advance(self, until_s: float, shoppers: Sequence[ShopperMotion]) -> list[PersonDetections]:
+        """Frames before ``until_s`` that were not yet given, camera by camera. ``shoppers``: all who are there meanwhile."""
+        return [record for camera in self._cameras for record in camera.advance(until_s, shoppers)]
+
+
+class _SimulatedCamera:
+    def __init__(
+        self, store: Store, camera: Camera, profile: CameraProfile, seed: int, session: str, start_ns: int, troubles: CameraTroubles | None
+    ) -> None:
+        self._store, self._camera, self._profile, self._seed, self._session = store, camera, profile, seed, session
+        self._start_ns = start_ns
+        self._view = _view(store, camera)
+        self._frames = 0
+        # Cameras are not triggered together, each is late by its share of a period.
+        self._offset_s = list(store.cameras).index(camera.camera) / (2 * max(len(store.cameras), 1) * camera.rate_hz)
+        self._ghosts = random_stream(seed, "camera ghosts", camera.camera, session)
+        self._haunts = _haunts(store, random_stream(seed, "camera ghosts", camera.camera))
+        self._noise: dict[str, _PersonNoise] = {}
+        self._troubles: FrameTroubles | None = None
+        if troubles not in (None, CameraTroubles()):
+            self._troubles = FrameTroubles(troubles, random_stream(seed, "camera troubles", camera.camera, session))
+
+    def advance(self, until_s: float, shoppers: Sequence[ShopperMotion]) -> list[PersonDetections]:
+        until = max(int(np.ceil((until_s - self._offset_s) * self._camera.rate_hz - 1e-9)), self._frames)
+        times = self._offset_s + np.arange(self._frames, until) / self._camera.rate_hz
+        self._frames = until
+        if not len(times):
+            return []
+        found = _detections(self._view, shoppers, self._profile, times, self._noise_of)
+        ghosts = _false_detections(self._store, self._view, self._profile, times, self._ghosts, self._haunts)
+        self._noise = {s.person: self._noise[s.person] for s in shoppers if s.person in self._noise and s.last_s >= times[-1]}
+        stamps = self._start_ns + np.round(times * NANOSECONDS).astype(np.int64)
+        given = range(len(times))
+        if self._troubles is not None:
+            self._disturb(found, ghosts, times)
+            stamps = stamps + round(self._troubles.clock_s * NANOSECONDS)
+            given = np.flatnonzero(~self._troubles.silent(times))
+        return [_record(self._camera, int(stamps[frame]), [*found[frame], *ghosts[frame]], self._profile) for frame in given]
+
+    def _disturb(self, found: list[list[_Detection]], ghosts: list[list[_Detection]], times: np.ndarray) -> None:
+        """Does to the frames' detections what ``CameraTroubles`` say."""
+        troubles = self._troubles
+        persons = sorted({detection.person for frame in found for detection in frame})
+        overlooked = {person: troubles.overlooked(person, times) for person in persons}
+        for number, frame in enumerate(found):
+            frame[:] = [
+                detection.moved(troubles.offset_px + troubles.bias(detection.person) * (detection.box[3] - detection.box[1]), self._camera)
+                for detection in frame
+                if not overlooked[detection.person][number]
+            ]
+            if len(frame) > 1:
+                troubles.exchange_limbs([d.box for d in frame], [d.keypoints for d in frame], _overlap)
+        for ghost in troubles.ghosts(times):
+            self._add_ghost(ghosts, times, ghost)
+        troubles.forget(list(self._noise))
+
+    def _add_ghost(self, ghosts: list[list[_Detection]], times: np.ndarray, ghost: Episode) -> None:
+        """Something that stands still in the store and looks like a person from here."""
+        rng = ghost.rng()
+        place = rng.uniform(self._store.floor.min(axis=0), self._store.floor.max(axis=0))
+        height, score = rng.uniform(1.4, 1.8), float(rng.uniform(0.4, 0.8))
+        for frame in np.flatnonzero((times >= ghost.start_s) & (times <= ghost.end_s)):
+            box = _ghost_box(self._view, place + rng.normal(0, 0.02, 2), height)
+            if box is not None and rng.random() < 0.8:
+                inside = box[:2] + rng.random((17, 2)) * (box[2:] - box[:2])
+                keypoints = np.column_stack([inside, 0.3 + 0.4 * rng.random(17)])
+                ghosts[frame].append(_Detection(box, score, keypoints, np.inf))
+
+    def _noise_of(self, person: str) -> _PersonNoise:
+        """A stream for each person, so that what one does changes no other's noise."""
+        if person not in self._noise:
+            stream = random_stream(self._seed, "camera", self._camera.camera, self._session, person)
+            self._noise[person] = _PersonNoise(self._profile, self._camera.rate_hz, stream)
+        return self._noise[person]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +175,25 @@ class _Detection:
     score: float
     keypoints: np.ndarray
     depth: float
+    person: str = ""
+
+    def moved(self, by_px: np.ndarray, camera: Camera) -> _Detection:
+        """Elsewhere in the image, cut at its edges."""
+        box = np.clip(self.box + np.tile(by_px, 2), 0, [camera.width - 1, camera.height - 1] * 2)
+        if box[2] - box[0] < 2 or box[3] - box[1] < 2:
+            return self
+        keypoints = self.keypoints.copy()
+        keypoints[:, :2] += by_px
+        inside = (self.keypoints[:, 2] > 0) & ((keypoints[:, :2] >= 0) & (keypoints[:, :2] < [camera.width, camera.height])).all(axis=1)
+        keypoints[~inside] = 0.0
+        return replace(self, box=box, keypoints=keypoints)
 
 
 class _View:
     """One camera in one store: projection with its limits, and what shelves hide from it."""
+
+    #: Lenses stretch what is near the image's edge.
+    _WIDENING = 1.3
 
     def __init__(self, store: Store, camera: Camera) -> None:
         self.camera = camera
@@ -101,6 +201,7 @@ class _View:
         self._low = np.append(low, 0.0)
         self._shape = tuple(int(n) for n in np.ceil((np.append(high, _HIGHEST_POINT_M) - self._low) / _VOXEL_M) + 1)
         self._occluders = _occluders(store)
+        self._distorted = bool(np.any(camera.distortion))
         # Filled where bodies come: 0 = not yet asked, 1 = in view, 2 = hidden.
         self._known = np.zeros(int(np.prod(self._shape)), dtype=np.uint8)
 
@@ -121,11 +222,29 @@ class _View:
         """Pixels [..., 2], NaN where the lens does not see, and depths [...] of points [..., 3]."""
         flat = points.reshape(-1, 3)
         optical = self.camera.to_optical(flat)
-        pixels, depth = self.camera.project(flat)
+        depth = optical[:, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = (depth > _NEAREST_DEPTH_M) & (np.hypot(optical[:, 0], optical[:, 1]) <= self._widest * depth)
+            if self._distorted:
+                pixels, _ = self.camera.project(flat)
+            else:
+                # Eight times faster than OpenCV's.
+                pixels = optical[:, :2] / depth[:, None] * self.camera.matrix[[0, 1], [0, 1]] + self.camera.matrix[:2, 2]
         pixels[~seen] = np.nan
         return pixels.reshape(*points.shape[:-1], 2), depth.reshape(points.shape[:-1])
+
+    def may_show(self, places: np.ndarray) -> np.ndarray:
+        """bool [T]: whether any part of somebody at ``places`` [T, 2] can be in the image."""
+        heights = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
+        points = np.concatenate([np.repeat(places[:, None], len(heights), axis=1), np.tile(heights[:, None], (len(places), 1, 1))], axis=2)
+        pixels, depth = self.project(points)
+        size = np.array([self.camera.width, self.camera.height])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            margin = self._WIDENING * _WIDE_BODY_M * self.camera.matrix[[0, 1], [0, 1]] / np.maximum(depth, _NEAREST_DEPTH_M)[..., None]
+            near = ((pixels >= -margin) & (pixels < size + margin)).all(axis=-1)
+        # A lens that maps a point nowhere says nothing about what is beside it.
+        near |= np.isnan(pixels[..., 0]) & (np.linalg.norm(places - self.camera.position[:2], axis=1) < 1.5)[:, None]
+        return near.any(axis=1)
 
     def in_image(self, pixels: np.ndarray) -> np.ndarray:
         """bool [...] of pixels [..., 2]."""
@@ -146,9 +265,15 @@ class _View:
         """bool [N] of voxel numbers."""
         centres = self._low + _VOXEL_M * np.column_stack(np.unravel_index(cells, self._shape))
         hidden = np.zeros(len(cells), dtype=bool)
-        for pose, lowest, highest in self._occluders:
-            unsure = ~hidden
-            hidden[unsure] = _behind_box(self.camera.position, centres[unsure], pose, lowest, highest)
+        for whole, parts in self._occluders:
+            shadowed = np.flatnonzero(~hidden)
+            shadowed = shadowed[whole.hides(self.camera.position, centres[shadowed])]
+            for part in parts:
+                if not len(shadowed):
+                    break
+                behind = part.hides(self.camera.position, centres[shadowed])
+                hidden[shadowed[behind]] = True
+                shadowed = shadowed[~behind]
         return hidden
 
 
@@ -163,28 +288,46 @@ def _view(store: Store, camera: Camera) -> _View:
     return views[camera.camera]
 
 
-def _occluders(store: Store) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Boxes as (pose, lowest corner, highest corner in the pose's frame): back panels, shelf boards and the goods on them."""
-    boxes = [(g.pose, np.zeros(3), np.array([g.width, g.depth, g.height])) for g in store.gondolas.values()]
-    for shelf in store.shelves():
-        boxes.append((shelf.pose, np.array([0, 0, -_BOARD_M]), np.array([shelf.width, shelf.depth, 0.0])))
-        goods = np.array([shelf.width, shelf.depth, _FILLED_SHARE * shelf.height])
-        boxes.append((shelf.pose, np.array([0, min(_GOODS_FROM_FRONT_M, shelf.depth), 0.0]), goods))
-    return boxes
+class _Box:
+    """A box that hides what is behind it: ``pose`` [4, 4] to the store, corners ``low`` and ``high`` [3] in its own frame, m."""
+
+    def __init__(self, pose: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        self.pose, self.low, self.high = pose, np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+        self._to_local = np.linalg.inv(pose)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """[8, 3] in the store."""
+        corners = np.array(np.meshgrid(*zip(self.low, self.high, strict=True))).reshape(3, -1).T
+        return corners @ self.pose[:3, :3].T + self.pose[:3, 3]
+
+    def hides(self, eye: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """bool [N]: whether the line from ``eye`` to a point meets the box before the point (slab method, Kay and Kajiya 1986)."""
+        rotation, offset = self._to_local[:3, :3], self._to_local[:3, 3]
+        start = rotation @ eye + offset
+        along = points @ rotation.T + offset - start
+        along = np.where(np.abs(along) < 1e-9, 1e-9, along)
+        first, second = (self.low - start) / along, (self.high - start) / along
+        # Written out per axis: NumPy's reductions are slow over an axis of three.
+        enter = np.maximum.reduce(list(np.minimum(first, second).T))
+        leave = np.minimum.reduce(list(np.maximum(first, second).T))
+        end = 1 - _HIDING_MARGIN_M / np.maximum(np.linalg.norm(along, axis=1), 1e-6)
+        return (enter <= leave) & (leave > 0) & (enter < end)
 
 
-def _behind_box(eye: np.ndarray, points: np.ndarray, pose: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """bool [N]: whether the line from ``eye`` to a point meets the box before the point (slab method, Kay and Kajiya 1986)."""
-    to_local = np.linalg.inv(pose)
-    start = to_local[:3, :3] @ eye + to_local[:3, 3]
-    along = points @ to_local[:3, :3].T + to_local[:3, 3] - start
-    along = np.where(np.abs(along) < 1e-9, 1e-9, along)
-    first, second = (low - start) / along, (high - start) / along
-    # Written out per axis: NumPy's reductions are slow over an axis of three.
-    enter = np.maximum.reduce(list(np.minimum(first, second).T))
-    leave = np.minimum.reduce(list(np.maximum(first, second).T))
-    end = 1 - _HIDING_MARGIN_M / np.maximum(np.linalg.norm(along, axis=1), 1e-6)
-    return (enter <= leave) & (leave > 0) & (enter < end)
+def _occluders(store: Store) -> list[tuple[_Box, list[_Box]]]:
+    """By gondola: a box around all, and its parts, which are the back panel, shelf boards and the goods on them."""
+    groups = []
+    for gondola in store.gondolas.values():
+        parts = [_Box(gondola.pose, np.zeros(3), np.array([gondola.width, gondola.depth, gondola.height]))]
+        for shelf in gondola.shelves.values():
+            parts.append(_Box(shelf.pose, np.array([0, 0, -_BOARD_M]), np.array([shelf.width, shelf.depth, 0.0])))
+            goods = np.array([shelf.width, shelf.depth, _FILLED_SHARE * shelf.height])
+            parts.append(_Box(shelf.pose, np.array([0, min(_GOODS_FROM_FRONT_M, shelf.depth), 0.0]), goods))
+        to_gondola = np.linalg.inv(gondola.pose)
+        corners = np.vstack([part.corners for part in parts]) @ to_gondola[:3, :3].T + to_gondola[:3, 3]
+        groups.append((_Box(gondola.pose, corners.min(axis=0) - 1e-6, corners.max(axis=0) + 1e-6), parts))
+    return groups
 
 
 def _trunk_balls(joints: np.ndarray) -> list[tuple[np.ndarray, float]]:
@@ -204,15 +347,17 @@ def _body_balls(joints: np.ndarray) -> list[tuple[np.ndarray, float]]:
 
 def _behind_balls(eye: np.ndarray, points: np.ndarray, balls: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     """bool [T, N]: whether a ball stands between the eye and points [T, N, 3]."""
-    along = points - eye
-    squared = np.maximum(np.einsum("tni,tni->tn", along, along), 1e-9)
-    end = 1 - _HIDING_MARGIN_M / np.sqrt(squared)
+    # Single precision is a fraction of a millimetre here, and half the work.
+    along = (points - eye).astype(np.float32)
+    squared = np.maximum((along * along).sum(axis=2), np.float32(1e-9))
+    end = 1 - np.float32(_HIDING_MARGIN_M) / np.sqrt(squared)
     hidden = np.zeros(points.shape[:2], dtype=bool)
     for centres, radius in balls:
-        offset = centres - eye
-        towards = np.einsum("tni,ti->tn", along, offset)
-        share = np.clip(towards / squared, 0.0, end)
-        away = share**2 * squared - 2 * share * towards + np.einsum("ti,ti->t", offset, offset)[:, None]
+        offset = (centres - eye).astype(np.float32)
+        towards = np.matmul(along, offset[:, :, None])[..., 0]
+        share = np.minimum(np.maximum(towards / squared, 0), end)
+        away = share * (share * squared - 2 * towards)
+        away += (offset * offset).sum(axis=1)[:, None]
         hidden |= away < radius**2
     return hidden
 
@@ -241,36 +386,95 @@ def _outline_points(joints: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _detections(
-    view: _View, shoppers: Sequence[ShopperMotion], profile: CameraProfile, times: np.ndarray, rng: np.random.Generator
+    view: _View,
+    shoppers: Sequence[ShopperMotion],
+    profile: CameraProfile,
+    times: np.ndarray,
+    noise_of: Callable[[str], _PersonNoise],
 ) -> list[list[_Detection]]:
     """Detections of people per frame."""
     frames: list[list[_Detection]] = [[] for _ in times]
-    joints = [shopper.keypoints(times) for shopper in shoppers]
-    present = [shopper.present(times) for shopper in shoppers]
-    for i, body in enumerate(joints):
-        # Drawn for all frames, so that what one person does changes no other's noise.
-        noise = _PersonNoise(profile, times, view.camera.rate_hz, rng)
-        balls = [(np.where(present[j][:, None], c, 1e3), r) for j in range(len(joints)) if j != i for c, r in _body_balls(joints[j])]
-        rows = np.flatnonzero(present[i])
-        if len(rows):
-            balls = [(centres[rows], radius) for centres, radius in balls]
-            for row, detection in _seen(view, body[rows], balls, profile, noise.at(rows)):
-                frames[rows[row]].append(detection)
+    bodies = [_BodyInWindow(shopper, times) for shopper in shoppers]
+    bodies = [body for body in bodies if len(body.rows)]
+    for body in bodies:
+        noise = noise_of(body.person).draw(len(body.rows))
+        rows = view.may_show(body.places)
+        if not rows.any():
+            continue
+        chosen = body.rows[rows]
+        hiding = _Hiding(view.camera.position, body.places[rows], chosen, [other for other in bodies if other is not body])
+        for row, detection in _seen(body.person, view, body.joints[rows], hiding, profile, noise.at(rows)):
+            frames[chosen[row]].append(detection)
     return frames
+
+
+class _BodyInWindow:
+    """One person at the frames of a window in which he is there: ``rows`` [R] of the window, ``places`` [R, 2] m."""
+
+    def __init__(self, shopper: ShopperMotion, times: np.ndarray) -> None:
+        self.person = shopper.person
+        self.rows = np.flatnonzero(shopper.present(times))
+        self.places = shopper.position(times[self.rows])
+        self._shopper, self._times = shopper, times[self.rows]
+
+    @cached_property
+    def joints(self) -> np.ndarray:
+        """[R, 17, 3] m."""
+        return self._shopper.keypoints(self._times)
+
+    @cached_property
+    def balls(self) -> list[tuple[np.ndarray, float]]:
+        return _body_balls(self.joints)
+
+
+class _Hiding:
+    """Who of the others may stand between the camera and one person, and when."""
+
+    def __init__(self, eye: np.ndarray, places: np.ndarray, rows: np.ndarray, others: Sequence[_BodyInWindow]) -> None:
+        self._eye = eye
+        #: (places in ``rows``, balls then) of each other who comes near the line of sight.
+        self._near: list[tuple[np.ndarray, list[tuple[np.ndarray, float]]]] = []
+        for other in others:
+            _, own, theirs = np.intersect1d(rows, other.rows, assume_unique=True, return_indices=True)
+            close = _near_sight(eye, places[own], other.places[theirs])
+            if close.any():
+                own, theirs = own[close], theirs[close]
+                self._near.append((own, [(centres[theirs], radius) for centres, radius in other.balls]))
+
+    def hidden(self, points: np.ndarray) -> np.ndarray:
+        """bool [T, N] of points [T, N, 3]."""
+        hidden = np.zeros(points.shape[:2], dtype=bool)
+        for rows, balls in self._near:
+            hidden[rows] |= _behind_balls(self._eye, points[rows], balls)
+        return hidden
+
+
+def _near_sight(eye: np.ndarray, places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool [T]: whether another's body may reach into the view of somebody at ``places``: he stands near the line of sight as seen
+    from above, and not where it passes over his head."""
+    sight, offset = places - eye[:2], others - eye[:2]
+    squared = np.maximum((sight**2).sum(axis=1), 1e-6)
+    share = np.clip((sight * offset).sum(axis=1) / squared, 0.0, 1.0)
+    lowest_line = eye[2] * (1 - share - _WIDE_BODY_M / np.sqrt(squared))
+    near = np.linalg.norm(offset - share[:, None] * sight, axis=1) < _BODIES_MEET_M
+    return near & (lowest_line < _TALLEST_M)
 
 
 class _PersonNoise:
     """Random numbers of one person in one camera: each a mixture of what lasts (see ``noise_memory_s``) and what is new in every frame."""
 
-    def __init__(self, profile: CameraProfile, times: np.ndarray, rate_hz: float, rng: np.random.Generator) -> None:
-        count = len(times)
-        memory = np.exp(-1 / (rate_hz * profile.noise_memory_s)) if profile.noise_memory_s > 0 else 0.0
-        self.lasting = signal.lfilter([np.sqrt(1 - memory**2)], [1, -memory], rng.standard_normal((count + 30, 40)), axis=0)[30:]
-        self.fresh = rng.standard_normal((count, 40))
-        self.uniform = rng.random((count, 20))
+    def __init__(self, profile: CameraProfile, rate_hz: float, rng: np.random.Generator) -> None:
+        self._memory = float(np.exp(-1 / (rate_hz * profile.noise_memory_s))) if profile.noise_memory_s > 0 else 0.0
+        self._rng = rng
+        self._last = self._memory * rng.standard_normal((1, 40))
 
-    def at(self, rows: np.ndarray) -> _NoiseRows:
-        return _NoiseRows(np.sqrt(0.6) * self.lasting[rows] + np.sqrt(0.4) * self.fresh[rows], self.lasting[rows, 38], self.uniform[rows])
+    def draw(self, count: int) -> _NoiseRows:
+        """Numbers for the next ``count`` frames."""
+        memory = self._memory
+        drive = self._rng.standard_normal((count, 40))
+        lasting, self._last = signal.lfilter([np.sqrt(1 - memory**2)], [1, -memory], drive, axis=0, zi=self._last)
+        fresh = self._rng.standard_normal((count, 40))
+        return _NoiseRows(np.sqrt(0.6) * lasting + np.sqrt(0.4) * fresh, lasting[:, 38], self._rng.random((count, 20)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,17 +485,20 @@ class _NoiseRows:
     luck: np.ndarray
     uniform: np.ndarray
 
+    def at(self, rows: np.ndarray) -> _NoiseRows:
+        return _NoiseRows(self.unit[rows], self.luck[rows], self.uniform[rows])
+
 
 def _seen(
-    view: _View, joints: np.ndarray, balls: Sequence[tuple[np.ndarray, float]], profile: CameraProfile, noise: _NoiseRows
+    person: str, view: _View, joints: np.ndarray, hiding: _Hiding, profile: CameraProfile, noise: _NoiseRows
 ) -> list[tuple[int, _Detection]]:
     """(row, detection) of one person over rows of joints [T, 17, 3]."""
     eye, camera = view.camera.position, view.camera
     outline, weights = _outline_points(joints, eye)
     pixels, _ = view.project(outline)
-    hidden = view.hidden_by_shelves(outline)
-    if balls:
-        hidden |= _behind_balls(eye, outline, balls)
+    everything = np.concatenate([outline, joints], axis=1)
+    hidden = view.hidden_by_shelves(everything) | hiding.hidden(everything)
+    hidden, hidden_joints = hidden[:, : outline.shape[1]], hidden[:, outline.shape[1] :]
     shown = view.in_image(pixels) & ~hidden
     share = shown @ weights / weights.sum()
     body_box = _extent(pixels, ~hidden & np.isfinite(pixels[..., 0]))
@@ -306,10 +513,10 @@ def _seen(
     boxes = body_box + np.hstack([-loose, loose]) + deviation[:, None] * noise.unit[:, 2:6]
     boxes = np.clip(boxes, 0, [camera.width - 1, camera.height - 1] * 2)
     scores = _scores(share, size[:, 1], profile, noise)
-    points = _keypoints(view, joints, balls, deviation, profile, noise)
+    points = _keypoints(view, joints, hidden_joints, deviation, profile, noise)
     depth = view.camera.to_optical(joints[:, 11])[:, 2]
     return [
-        (int(row), _Detection(boxes[row], float(scores[row]), points[row], float(depth[row])))
+        (int(row), _Detection(boxes[row], float(scores[row]), points[row], float(depth[row]), person))
         for row in np.flatnonzero(found)
         if boxes[row, 2] - boxes[row, 0] > 2 and boxes[row, 3] - boxes[row, 1] > 2
     ]
@@ -343,14 +550,13 @@ def _scores(share: np.ndarray, height: np.ndarray, profile: CameraProfile, noise
     return np.clip(0.95 - 0.45 * (1 - share) - 0.1 * small + noisy * noise.unit[:, 6], 0.1, 0.99)
 
 
-def _keypoints(view: _View, joints: np.ndarray, balls, deviation: np.ndarray, profile: CameraProfile, noise: _NoiseRows) -> np.ndarray:
+def _keypoints(
+    view: _View, joints: np.ndarray, hidden: np.ndarray, deviation: np.ndarray, profile: CameraProfile, noise: _NoiseRows
+) -> np.ndarray:
     """[T, 17, 3]: x, y, confidence; what is hidden is guessed with little confidence, what is outside the image is (0, 0, 0)."""
     eye = view.camera.position
     pixels, _ = view.project(joints)
-    hidden = view.hidden_by_shelves(joints)
-    if balls:
-        hidden |= _behind_balls(eye, joints, balls)
-    hidden |= _behind_balls(eye, joints, _trunk_balls(joints)) & ~np.isin(np.arange(17), [5, 6, 11, 12])
+    hidden = hidden | (_behind_balls(eye, joints, _trunk_balls(joints)) & ~np.isin(np.arange(17), [5, 6, 11, 12]))
     hidden[:, _FACE] |= _facing_away(joints, eye)[:, None]
     factor = np.where(hidden, 3.0, 1.0)
     factor[:, _WRISTS] *= profile.wrist_noise_factor
@@ -372,12 +578,16 @@ def _facing_away(joints: np.ndarray, eye: np.ndarray) -> np.ndarray:
     return cosine < -0.1
 
 
+def _haunts(store: Store, rng: np.random.Generator) -> np.ndarray:
+    """Two places [2, 2] m at which false detections come again and again."""
+    return rng.uniform(store.floor.min(axis=0) - 0.5, store.floor.max(axis=0) + 0.5, (2, 2))
+
+
 def _false_detections(
-    store: Store, view: _View, profile: CameraProfile, times: np.ndarray, rng: np.random.Generator, fixed: np.random.Generator
+    store: Store, view: _View, profile: CameraProfile, times: np.ndarray, rng: np.random.Generator, haunts: np.ndarray
 ) -> list[list[_Detection]]:
     """Per frame: people who are not there. Half of them appear again and again at two places of the image, as reflections do."""
     low, high = store.floor.min(axis=0) - 0.5, store.floor.max(axis=0) + 0.5
-    haunts = fixed.uniform(low, high, (2, 2))
     counts = rng.poisson(profile.false_detections, len(times))
     frames: list[list[_Detection]] = [[] for _ in times]
     for frame in np.flatnonzero(counts):
@@ -424,8 +634,10 @@ def _record(camera: Camera, stamp: int, detections: Sequence[_Detection], profil
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union of two boxes."""
-    size = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    if (size <= 0).any():
+    a0, a1, a2, a3 = one.tolist()
+    b0, b1, b2, b3 = other.tolist()
+    width, height = min(a2, b2) - max(a0, b0), min(a3, b3) - max(a1, b1)
+    if width <= 0 or height <= 0:
         return 0.0
-    shared = size.prod()
-    return float(shared / ((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - shared))
+    shared = width * height
+    return shared / ((a2 - a0) * (a3 - a1) + (b2 - b0) * (b3 - b1) - shared)

@@ -1,4 +1,5 @@
-"""How good the simulated sensors are and how patient the simulated hands: ``clean``, ``nominal`` (as measured) and ``harsh``.
+"""How good the simulated sensors are and how patient the simulated hands: ``clean``, ``nominal`` (as measured), ``harsh`` (the same,
+but worse) and ``adverse`` (troubles of other kinds, which nothing was fitted or tuned to).
 
 The numbers of each profile are in ``config/<name>.yaml`` beside this module; every field is described here with its unit.
 What was measured on real plates (noise of each shelf, vibration, quantisation, settling) is in ``config/scale_model.yaml``.
@@ -7,7 +8,7 @@ What was measured on real plates (noise of each shelf, vibration, quantisation, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -70,6 +71,53 @@ class ScaleProfile:
 
 
 @dataclass(frozen=True)
+class ScaleTroubles:
+    """Noise and faults of plates of kinds that were not measured (``scale_disturbances``); all off by default."""
+
+    tail_kg: float = parameter(0.0, "Deviation of heavy-tailed noise of the median plate, kg", 0.0, 0.1)
+    shared_share: float = parameter(0.0, "Share of its power that all plates of a shelf have in common", 0.0, 1.0)
+    flicker_kg: float = parameter(0.0, "Deviation of noise with a 1/f spectrum from 0.001 to 3 Hz, kg", 0.0, 0.1)
+    warming_kg_per_min: float = parameter(0.0, "Typical slope of drift that wanders within minutes, kg/min", 0.0, 0.1)
+    burst_rate_hz: float = parameter(0.0, "Bursts of vibration of 7 .. 13 Hz per shelf and second", 0.0, 1.0)
+    burst_kg: float = parameter(0.0, "Median amplitude of such a burst, kg", 0.0, 1.0)
+    step_kg: float = parameter(0.0, "Step of the converter, kg; 0: no coarser than measured", 0.0, 0.1)
+    creep_share: float = parameter(0.0, "Share of a change of load that plates show only over the next minute", 0.0, 0.2)
+    spread_share: float = parameter(0.0, "Largest share of a load that a neighbouring plate takes over", 0.0, 0.3)
+    gap_rate_hz: float = parameter(0.0, "Times per plate and second that values are missing for 0.03 .. 2 s", 0.0, 1.0)
+    outage_rate_hz: float = parameter(0.0, "Times per shelf and second that nothing comes for about 10 s", 0.0, 0.1)
+    stuck_rate_hz: float = parameter(0.0, "Times per plate and second that it sticks at a value for 20 .. 120 s", 0.0, 0.1)
+    dead_share: float = parameter(0.0, "Share of plates that never give anything", 0.0, 1.0)
+    clock_offset_s: float = parameter(0.0, "Clocks of shelves are ahead by up to this, s", 0.0, 0.5)
+
+
+@dataclass(frozen=True)
+class CameraTroubles:
+    """What else goes wrong with cameras and detectors (``camera_disturbances``); all off by default."""
+
+    outage_rate_hz: float = parameter(0.0, "Times per camera and second that nothing comes for 20 .. 40 s", 0.0, 0.1)
+    blind_rate_hz: float = parameter(0.0, "Times per person, camera and second that he is not found for 0.5 .. 3 s", 0.0, 1.0)
+    ghost_rate_hz: float = parameter(
+        0.0, "Times per camera and second that something that stands still is taken for a person for 2 .. 10 s", 0.0, 1.0
+    )
+    exchange_overlap: float = parameter(1.0, "Limbs may be given to the wrong one of two whose boxes overlap more than this", 0.0, 1.0)
+    exchange_share: float = parameter(0.0, "Share of such frames in which they are", 0.0, 1.0)
+    offset_px: float = parameter(0.0, "Deviation of a camera's image from where its calibration says, px", 0.0, 100.0)
+    person_bias_share: float = parameter(
+        0.0, "Deviation of a person's lasting offset in a camera as a share of his height in the image", 0.0, 0.3
+    )
+    clock_offset_s: float = parameter(0.0, "Clocks of cameras are ahead by up to this, s", 0.0, 0.5)
+
+
+@dataclass(frozen=True)
+class ItemCameraProfile:
+    """A camera for things in hands (``item_camera``)."""
+
+    accuracy: float = parameter(0.0, "Share of things that it takes for what they are; 0: there is no such camera", 0.0, 1.0)
+    unseen_share: float = parameter(0.1, "Share of things that it does not see", 0.0, 1.0)
+    position_deviation_m: float = parameter(0.05, "Deviation of the place of a thing, m per axis", 0.001, 1.0)
+
+
+@dataclass(frozen=True)
 class SensorProfile:
     """One named set of sensor properties."""
 
@@ -77,11 +125,21 @@ class SensorProfile:
     hands: HandsProfile = HandsProfile()
     cameras: CameraProfile = CameraProfile()
     scales: ScaleProfile = ScaleProfile()
+    scale_troubles: ScaleTroubles = ScaleTroubles()
+    camera_troubles: CameraTroubles = CameraTroubles()
+    item_camera: ItemCameraProfile = ItemCameraProfile()
 
 
 def profile_from_mapping(name: str, values: Mapping[str, Any], where: str) -> SensorProfile:
-    """A profile from sections ``hands``, ``cameras`` and ``scales``. ValueError names ``where``, section and field."""
-    sections = {"hands": HandsProfile, "cameras": CameraProfile, "scales": ScaleProfile}
+    """A profile from sections named like the fields of ``SensorProfile``. ValueError names ``where``, section and field."""
+    sections = {
+        "hands": HandsProfile,
+        "cameras": CameraProfile,
+        "scales": ScaleProfile,
+        "scale_troubles": ScaleTroubles,
+        "camera_troubles": CameraTroubles,
+        "item_camera": ItemCameraProfile,
+    }
     unknown = sorted(set(values) - set(sections))
     if unknown:
         raise ValueError(f"{where}: unknown section '{unknown[0]}', expected one of {', '.join(sections)}")
@@ -99,7 +157,7 @@ def _shipped(name: str) -> SensorProfile:
     return profile_from_mapping(name, yaml.safe_load(text), f"config/{name}.yaml")
 
 
-PROFILES: dict[str, SensorProfile] = {name: _shipped(name) for name in ("clean", "nominal", "harsh")}
+PROFILES: dict[str, SensorProfile] = {name: _shipped(name) for name in ("clean", "nominal", "harsh", "adverse")}
 
 
 def find_profile(name: str) -> SensorProfile:
@@ -107,3 +165,8 @@ def find_profile(name: str) -> SensorProfile:
     if name not in PROFILES:
         raise ValueError(f"unknown sensor profile '{name}', expected one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def with_item_camera(profile: SensorProfile, accuracy: float) -> SensorProfile:
+    """The same sensors and a camera for things in hands; none for ``accuracy`` 0."""
+    return replace(profile, item_camera=replace(profile.item_camera, accuracy=accuracy))

@@ -44,6 +44,8 @@ _SIDEWAYS_M = tuple(np.arange(-6, 7) * 0.1)
 _SIDE_BY_SIDE_M = 0.45
 _COMFORTABLE_GAP_M = 0.6
 _GRID_S = 0.05
+#: Action of a reach in which a hand touches goods and leaves them.
+TOUCH = "touch"
 _GRIDS: WeakKeyDictionary[Store, WalkableGrid] = WeakKeyDictionary()
 
 
@@ -76,6 +78,14 @@ class Reach:
     def end_s(self) -> float:
         """When the hand leaves."""
         return self.time_s + self.lift_s + PIECE_DELAY_S * max(len(self.products) - 1, 0)
+
+    @property
+    def moves_hand(self) -> bool:
+        return bool(self.products) or self.action == TOUCH
+
+    def near(self, times: np.ndarray, back_s: float) -> bool:
+        """Whether the hand is on its way there, there, or on its way back (which takes ``back_s``) at any of ``times``, increasing."""
+        return len(times) > 0 and self.start_s - 2 * self.approach_s <= times[-1] and times[0] <= self.end_s + back_s + 0.2
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,8 @@ class ShopperMotion:
     def posture(self, times: np.ndarray) -> body.Posture:
         squat, lean = np.zeros(len(times)), np.full(len(times), 0.04)
         for reach in self.reaches:
+            if not reach.near(times, _BEND_S):
+                continue
             share = _ramp(times, reach.start_s - reach.approach_s * _BEND_S / _REACH_S, reach.start_s - 0.1, reach.end_s + 0.1, _BEND_S)
             squat, lean = (1 - share) * squat + share * reach.squat, (1 - share) * lean + share * reach.lean
         return body.Posture(
@@ -168,7 +180,7 @@ class ShopperMotion:
     def _wrists(self, times: np.ndarray, posture: body.Posture) -> tuple[np.ndarray, np.ndarray]:
         wrists = list(body.hanging_wrists(posture, self.stature))
         for reach in self.reaches:
-            if not reach.products:
+            if not reach.moves_hand or not reach.near(times, _REACH_S):
                 continue
             share = _ramp(times, reach.start_s - reach.approach_s, reach.start_s, reach.end_s, _REACH_S)[:, None]
             hand = 0 if reach.left_hand else 1
@@ -208,12 +220,11 @@ class _Planner:
 
     def __init__(self, store: Store, events: Sequence[EnactedEvent], hands: HandsProfile, rng: np.random.Generator) -> None:
         self.store = store
-        self.grid = _walkable_grid(store)
+        self.grid = walkable_grid(store)
         self.hands = hands
         self.rng = rng
         self.warnings: list[str] = []
-        self.entrance = _passage(store, self.grid, (GateKind.ENTRANCE, GateKind.BOTH), "entrance")
-        self.exit = _passage(store, self.grid, (GateKind.EXIT, GateKind.BOTH), "exit")
+        self.entrance, self.exit = entrance_and_exit(store, self.grid)
         self.persons = list(dict.fromkeys(event.person for event in events))
         self.events = {person: [event for event in events if event.person == person] for person in self.persons}
         self.reaches: dict[str, list[Reach]] = {}
@@ -235,23 +246,14 @@ class _Planner:
         shoppers = tuple(
             self._motion(person, itinerary, path, lead_in) for person, itinerary, path in zip(self.persons, itineraries, paths, strict=True)
         )
-        crossings = [crossing for shopper in shoppers for crossing in self._crossings(shopper)]
+        crossings = [crossing for shopper in shoppers for crossing in gate_crossings(self.entrance, self.exit, shopper)]
         duration = max(shopper.last_s for shopper in shoppers) + EMPTY_AFTER_S
         return Reenactment(
             shoppers, tuple(sorted(crossings, key=lambda c: (c.time_s, c.person))), lead_in, float(duration), tuple(self.warnings)
         )
 
     def _reach(self, event: EnactedEvent) -> Reach:
-        plates = [self.store.plate(*key) for key in event.plates]
-        into_shelf = np.mean([plate.pose[:2, 1] for plate in plates], axis=0)
-        into_shelf /= np.linalg.norm(into_shelf)
-        front = np.mean([plate.front for plate in plates], axis=0)
-        nearest = min(plates, key=lambda plate: float(np.linalg.norm(plate.front - front)))
-        along = np.clip(self.rng.normal(0.0, 0.02), -0.04, 0.04) * nearest.pose[:3, 0]
-        depth = self.rng.uniform(0.02, 0.14)
-        height = self.rng.uniform(0.02, 0.045)
-        # Between two plates the hand is over their common edge; of plates far apart it goes to the one in the middle.
-        centre = front if np.linalg.norm(nearest.front - front) <= 0.75 * nearest.width else nearest.front
+        target, facing = hand_target(self.store, event.plates, self.rng)
         return Reach(
             time_s=event.t_s + self.rng.normal(0.0, 0.05),
             hold_s=0.0,
@@ -260,8 +262,8 @@ class _Planner:
             action=event.action,
             plates=event.plates,
             products=event.products,
-            target=centre + along + np.append(depth * into_shelf, height),
-            facing=float(np.arctan2(into_shelf[1], into_shelf[0])),
+            target=target,
+            facing=facing,
         )
 
     def _choose_places(self) -> None:
@@ -419,17 +421,40 @@ class _Planner:
             facings.append((float(arrived), reach.end_s + 0.25, reach.facing + 0.5 * float(turn)))
         return facings
 
-    def _crossings(self, shopper: ShopperMotion) -> list[GateCrossing]:
-        times = np.arange(shopper.first_s, shopper.last_s, 0.01)
-        points = shopper.position(times)
-        inside = self.entrance.depth(points) > 0
-        entered = times[int(np.argmax(inside))]
-        outside = self.exit.depth(points) > 0
-        left = times[len(outside) - 1 - int(np.argmax(outside[::-1]))]
-        return [
-            GateCrossing(float(entered), self.entrance.gate.gate, GateEventKind.ENTRY, shopper.person),
-            GateCrossing(float(left), self.exit.gate.gate, GateEventKind.EXIT, shopper.person),
-        ]
+
+def hand_target(store: Store, plates: Sequence[PlateKey], rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Where a wrist goes for things on ``plates`` of one shelf, float64 [3] m, and the heading (rad) into the shelf."""
+    named = [store.plate(*key) for key in plates]
+    into_shelf = np.mean([plate.pose[:2, 1] for plate in named], axis=0)
+    into_shelf /= np.linalg.norm(into_shelf)
+    front = np.mean([plate.front for plate in named], axis=0)
+    nearest = min(named, key=lambda plate: float(np.linalg.norm(plate.front - front)))
+    along = np.clip(rng.normal(0.0, 0.02), -0.04, 0.04) * nearest.pose[:3, 0]
+    depth = rng.uniform(0.02, 0.14)
+    height = rng.uniform(0.02, 0.045)
+    # Between two plates the hand is over their common edge; of plates far apart it goes to the one in the middle.
+    centre = front if np.linalg.norm(nearest.front - front) <= 0.75 * nearest.width else nearest.front
+    return centre + along + np.append(depth * into_shelf, height), float(np.arctan2(into_shelf[1], into_shelf[0]))
+
+
+def gate_crossings(entrance: GatePassage, way_out: GatePassage, shopper: ShopperMotion) -> list[GateCrossing]:
+    """When somebody passes the entrance and, for the last time, the exit."""
+    times = np.arange(shopper.first_s, shopper.last_s, 0.01)
+    points = shopper.position(times)
+    inside = entrance.depth(points) > 0
+    entered = times[int(np.argmax(inside))]
+    outside = way_out.depth(points) > 0
+    left = times[len(outside) - 1 - int(np.argmax(outside[::-1]))]
+    return [
+        GateCrossing(float(entered), entrance.gate.gate, GateEventKind.ENTRY, shopper.person),
+        GateCrossing(float(left), way_out.gate.gate, GateEventKind.EXIT, shopper.person),
+    ]
+
+
+def entrance_and_exit(store: Store, grid: WalkableGrid) -> tuple[GatePassage, GatePassage]:
+    """The first gate for coming in and the first for going out. ValueError for a store without them."""
+    entrance = _passage(store, grid, (GateKind.ENTRANCE, GateKind.BOTH), "entrance")
+    return entrance, _passage(store, grid, (GateKind.EXIT, GateKind.BOTH), "exit")
 
 
 def _passage(store: Store, grid: WalkableGrid, kinds: tuple[GateKind, ...], purpose: str) -> GatePassage:
@@ -439,7 +464,7 @@ def _passage(store: Store, grid: WalkableGrid, kinds: tuple[GateKind, ...], purp
     raise ValueError(f"store '{store.name}': no gate is an {purpose}, expected one of kind {' or '.join(kind.value for kind in kinds)}")
 
 
-def _walkable_grid(store: Store) -> WalkableGrid:
+def walkable_grid(store: Store) -> WalkableGrid:
     """The store's grid, made once per store: sessions and seeds share it."""
     if store not in _GRIDS:
         _GRIDS[store] = WalkableGrid(store)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from aisle_contract.records import NANOSECONDS, GateEvent, PersonDetections, ScaleReading
+from aisle_contract.records import NANOSECONDS, GateEvent, ItemObservation, PersonDetections, ScaleReading
 from aisle_sim.camera_sensor import camera_records
 from aisle_sim.enacted_events import enact
 from aisle_sim.gate_sensor import gate_records
+from aisle_sim.item_camera import ItemCamera
 from aisle_sim.labelled_sessions import LabelledSession
 from aisle_sim.profiles import SensorProfile, find_profile
+from aisle_sim.random_streams import random_stream
 from aisle_sim.reenactment import Reenactment, reenact
 from aisle_sim.scale_model import ScaleModel, load_scale_model
 from aisle_sim.scale_sensor import ShelfLoads, scale_records
@@ -19,7 +21,7 @@ from aisle_store.store import Store
 #: 2020-01-01 00:00:00 UTC.
 DEFAULT_START_NS = 1_577_836_800 * NANOSECONDS
 
-SensorRecord = PersonDetections | ScaleReading | GateEvent
+SensorRecord = PersonDetections | ScaleReading | GateEvent | ItemObservation
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +58,13 @@ def simulate(
     end_ns = start_ns + round(reenactment.duration_s * NANOSECONDS)
     records: list[SensorRecord] = [
         *gate_records(store, reenactment.crossings, start_ns, end_ns),
-        *camera_records(store, reenactment, profile.cameras, seed, session.session, start_ns),
+        *camera_records(store, reenactment, profile.cameras, seed, session.session, start_ns, profile.camera_troubles),
         *scale_records(store, reenactment, profile, model or load_scale_model(), seed, session.session, start_ns, loads),
     ]
-    records.sort(key=_order)
+    if profile.item_camera.accuracy:
+        camera = ItemCamera(store, profile.item_camera, random_stream(seed, "item camera", session.session), start_ns)
+        records += camera.records(reenactment.shoppers)
+    records.sort(key=record_order)
     warnings = (*enactment.warnings, *(f"session '{session.session}': {warning}" for warning in reenactment.warnings))
     return SimulatedSession(session.session, records, enactment.truth, start_ns, end_ns, reenactment, warnings)
 
@@ -95,10 +100,12 @@ def iter_records(
         yield from simulated.records
 
 
-def _order(record: SensorRecord) -> tuple[int, int, str, str]:
+def record_order(record: SensorRecord) -> tuple[int, int, str, str]:
     """By stamp; what comes at the same time by kind and source."""
     if isinstance(record, GateEvent):
         return (record.stamp_ns, 0, record.gate, "")
     if isinstance(record, PersonDetections):
         return (record.stamp_ns, 1, record.camera, "")
+    if isinstance(record, ItemObservation):
+        return (record.stamp_ns, 3, record.source, "")
     return (record.stamp_ns, 2, record.gondola, record.shelf)

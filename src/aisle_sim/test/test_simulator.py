@@ -166,7 +166,7 @@ def test_harsh_hands_rest_on_plates(store, sessions):
 
 
 def test_profiles_are_checked(store):
-    with pytest.raises(ValueError, match="unknown sensor profile 'kind', expected one of clean, nominal, harsh"):
+    with pytest.raises(ValueError, match="unknown sensor profile 'kind', expected one of clean, nominal, harsh, adverse"):
         simulate(store, ONE_PICK, "kind")
     with pytest.raises(ValueError, match=r"p\.yaml: cameras: unknown parameter 'blur'"):
         profile_from_mapping("p", {"cameras": {"blur": 1.0}}, "p.yaml")

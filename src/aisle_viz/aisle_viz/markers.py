@@ -112,7 +112,7 @@ class MarkerScene:
         if isinstance(record, Tracks):
             return [*self._faded_events(record.stamp_ns), *self._people(record)]
         if isinstance(record, ShelfEvents):
-            return [shape for event in record.events for shape in self._event(event)]
+            return [shape for event in record.final for shape in self._event(event)]
         if isinstance(record, Cart):
             self._remember(record)
         return []

@@ -1,0 +1,160 @@
+"""A simulated crowd through the offline chain, scored: the work behind ``./aisle score --crowd``.
+
+The crowd is simulated in a process of its own while the chain works on what came before; both hold a few windows of seconds at most.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from aisle_bags.bag_store import attach_changed_store
+from aisle_bags.bag_writer import BagWriter, available_ns
+from aisle_bags.core_settings import CoreSettings
+from aisle_bags.failures import FailureReport
+from aisle_bags.offline import OfflineRunner, in_event_order
+from aisle_bags.scoring import SessionScore, score_session
+from aisle_contract.records import NANOSECONDS, Cart, CartStatus, Receipt, Record, ShelfEvent, ShelfEvents
+from aisle_sim.crowd import CrowdWindow, simulate_crowd
+from aisle_sim.crowd_config import CrowdConfig
+from aisle_sim.profiles import find_profile, with_item_camera
+from aisle_sim.simulator import DEFAULT_START_NS
+from aisle_store.store import Store
+
+
+@dataclass(frozen=True)
+class CrowdTask:
+    """A crowd that is let in for ``minutes``. ``bag``: folder that gets the sensor records;
+    ``item_accuracy``: of a camera for things in hands, 0 = none."""
+
+    store: Store
+    settings: CoreSettings
+    crowd: CrowdConfig
+    minutes: float
+    profile: str = "nominal"
+    bag: Path | None = None
+    item_accuracy: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdResult:
+    """``simulated_s`` of a crowd took ``wall_s``; ``people`` came, staff not counted."""
+
+    score: SessionScore
+    people: int
+    simulated_s: float
+    wall_s: float
+
+
+@dataclass
+class Billed:
+    """What of the chain's records is kept: no more than the visits need."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+    carts: list[Cart] = field(default_factory=list)
+    events: list[ShelfEvent] = field(default_factory=list)
+
+    def take(self, record: Record) -> None:
+        if isinstance(record, Receipt):
+            self.receipts.append(record)
+        elif isinstance(record, Cart) and record.status == CartStatus.CLOSED:
+            self.carts.append(record)
+        elif isinstance(record, ShelfEvents):
+            self.events.extend(record.final)
+
+
+def score_crowd(task: CrowdTask, seed: int, advanced: Callable[[float], None] | None = None) -> CrowdResult:
+    """Simulates and bills one crowd. ``advanced`` is told the simulated seconds since it was last told.
+
+    Raises FileExistsError for a bag that exists, ValueError for a store without gates or goods.
+    """
+    started_s = time.monotonic()
+    billed, visits, simulated_s = Billed(), [], 0.0
+    runner = OfflineRunner(task.store, task.settings, publish=billed.take)
+    with _CrowdBag(task, seed) as bag:
+        for window in _from_other_process(task, seed):
+            bag.keep(window)
+            for record in in_event_order(window.records):
+                runner.feed(record)
+            visits += window.visits
+            passed_s = (window.end_ns - window.start_ns) / NANOSECONDS
+            simulated_s += passed_s
+            if advanced is not None:
+                advanced(passed_s)
+    result = runner.finish()
+    truth = {visit.person: visit.items for visit in visits if visit.items is not None}
+    receipts = sorted(billed.receipts, key=lambda receipt: (receipt.stamp_ns, receipt.session))
+    score = score_session("crowd", seed, truth, receipts, result.warnings, billed.carts)
+    happened = [event for visit in visits for event in visit.events]
+    report = FailureReport([visit.person for visit in visits], happened, billed.carts, billed.events, DEFAULT_START_NS)
+    score = replace(score, wrong_lines=report.explained(score.wrong_lines))
+    return CrowdResult(score, len(truth), simulated_s, time.monotonic() - started_s)
+
+
+class _CrowdBag:
+    """Writes windows to a bag in the order in which the live graph would have recorded them; does nothing where no bag is wanted."""
+
+    def __init__(self, task: CrowdTask, seed: int) -> None:
+        self._store = task.store
+        self._folder = None if task.bag is None else task.bag / f"crowd-{task.crowd.shoppers}-{task.profile}-{seed}"
+        self._writer: BagWriter | None = None
+        self._waiting: list[Record] = []
+
+    def __enter__(self) -> _CrowdBag:
+        if self._folder is not None:
+            self._writer = BagWriter(self._folder).__enter__()
+            attach_changed_store(self._writer, self._store)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._writer is not None:
+            self._write(self._waiting)
+            self._writer.__exit__(*error)
+
+    def keep(self, window: CrowdWindow) -> None:
+        if self._writer is not None:
+            ready = sorted([*self._waiting, *window.records], key=available_ns)
+            # What is available only after the window's end may come after something of the next one.
+            self._waiting = [record for record in ready if available_ns(record) >= window.end_ns]
+            self._write(ready[: len(ready) - len(self._waiting)])
+
+    def _write(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._writer.write_record(record)
+
+
+def _from_other_process(task: CrowdTask, seed: int) -> Iterator[CrowdWindow]:
+    """The crowd's windows, simulated in a fresh process; one waits in the pipe while the next is made."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    simulation = context.Process(target=_send_windows, args=(theirs, task, seed), daemon=True)
+    simulation.start()
+    theirs.close()
+    try:
+        with closing(ours):
+            while (item := ours.recv()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+    except EOFError:
+        raise RuntimeError("the process that simulates the crowd ended before its time") from None
+    finally:
+        simulation.terminate()
+        simulation.join()
+
+
+def _send_windows(pipe: Connection, task: CrowdTask, seed: int) -> None:
+    with closing(pipe):
+        try:
+            profile = with_item_camera(find_profile(task.profile), task.item_accuracy)
+            for window in simulate_crowd(task.store, task.minutes, task.crowd, profile, seed):
+                pipe.send(window)
+            pipe.send(None)
+        except Exception as error:
+            pipe.send(error)
