@@ -1,4 +1,4 @@
-"""A busy bag replayed offline: reading, cores and writing, as ``./aisle replay`` does it, on one process and on two."""
+"""A busy bag replayed offline: reading, cores and writing, as ``./aisle replay`` does it, on one process and on three."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def measure() -> dict[str, float]:
         bag = Path(scratch) / "busy"
         _make(bag)
         figures = _read_only(bag)
-        for processes in (1, 2):
+        for processes in (1, 3):
             figures |= {
                 f"{name}_{processes}_process{'es' if processes > 1 else ''}": value
                 for name, value in _run(bag, settings, processes).items()

@@ -93,7 +93,7 @@ class OfflineRunner:
 
     ``inputs``: types of the records that are fed; only the cores that they need are made: with ``Tracks`` in place of
     ``PersonDetections`` there is no tracker. ``publish`` is called with each record that a core gives, in that order; without it the
-    result collects them. ``monitor_elsewhere``: shelf events come from a monitor that runs somewhere else (``take``).
+    result collects them. ``elsewhere``: of the inputs, those whose cores run somewhere else and give what they made by ``take``.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class OfflineRunner:
         settings: CoreSettings,
         inputs: Sequence[type] = INPUT_RECORDS,
         publish: Callable[[Record], None] | None = None,
-        monitor_elsewhere: bool = False,
+        elsewhere: Sequence[type] = (),
     ) -> None:
         self._inputs = tuple(inputs)
-        self._tracker: Core | None = PersonTracker(store, settings.tracker) if PersonDetections in inputs else None
-        has_monitor = ScaleReading in inputs and not monitor_elsewhere
-        self._monitor: Core | None = ShelfMonitor(store, settings.shelf_monitor) if has_monitor else None
+        here = set(inputs).difference(elsewhere)
+        self._tracker: Core | None = PersonTracker(store, settings.tracker) if PersonDetections in here else None
+        self._monitor: Core | None = ShelfMonitor(store, settings.shelf_monitor) if ScaleReading in here else None
         self._fusion: Core = CartFusion(store, settings.cart_fusion)
         self._checkout: Core = Checkout(store, settings.checkout)
         self._consumer: dict[type, Core | None] = {
@@ -150,14 +150,13 @@ class OfflineRunner:
         for record in self._take(step):
             self._publish(record)
 
-    def finish(self, elsewhere: Closing | None = None) -> OfflineResult:
+    def finish(self, elsewhere: Sequence[Closing] = ()) -> OfflineResult:
         """The recording has ended: what is held back is released, but no time after the last record is made up.
 
-        ``elsewhere``: what the monitor gave at the end, where it ran elsewhere.
+        ``elsewhere``: how cores that ran elsewhere ended, the tracker before the monitor.
         """
         closings = [closing(core) for core in (self._tracker, self._monitor) if core is not None]
-        if elsewhere is not None:
-            closings.append(elsewhere)
+        closings += elsewhere
         released = [self._take(part.step) for part in closings]
         # Merged, because one source's whole rest before the other's would look like a loss of the other.
         for record in heapq.merge(*released, key=lambda record: record.stamp_ns):

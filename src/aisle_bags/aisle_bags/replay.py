@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
 
 from aisle_bags.bag_images import decode_frame, image_topics
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
+from aisle_bags.core_process import CoreProcess, CoreTask, ShelfTask, TrackerTask, run_here
 from aisle_bags.core_settings import CoreSettings
 from aisle_bags.event_order import EventOrder
 from aisle_bags.offline import OfflineResult, OfflineRunner
-from aisle_bags.shelf_process import ShelfProcess, ShelfTask
 from aisle_contract import conversions, qos
 from aisle_contract.record_topics import INPUT_RECORDS
 from aisle_contract.records import (
@@ -51,10 +51,9 @@ _NEEDED: dict[str, tuple[tuple[type, str], ...]] = {
     "weights": ((Tracks, "tracks"), (ScaleReading, "weights")),
     "events": ((Tracks, "tracks"), (ShelfEvents, "shelf events")),
 }
-#: Below this many weights messages a second process takes longer to start than it saves.
-_WORTH_A_PROCESS = 20_000
+#: Below this many messages more processes take longer to start than they save.
+_WORTH_PROCESSES = 30_000
 _DETECTIONS = conversions.MESSAGE_TYPES[PersonDetections]
-_WEIGHTS = conversions.MESSAGE_TYPES[ScaleReading]
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,6 @@ class ReplayPlan:
     messages: int
     span_ns: int
     inputs: tuple[type, ...] = INPUT_RECORDS
-
-    @property
-    def weights(self) -> tuple[BagTopic, ...]:
-        return tuple(topic for topic in self.records if topic.type == _WEIGHTS)
 
 
 def plan_replay(reader: BagReader, namespace: str, start: str) -> ReplayPlan:
@@ -120,36 +115,46 @@ def replay(
 
     The bag is read from its beginning to its end and never held. ``publish`` is called with each record that a core gives (without it
     the result collects them, all of them); ``taken``, for progress, with the time (ns) up to which the recording has been replayed.
-    ``processes``: 1 or 2 (the shelf monitor in its own); by default 2 where there is a processor for it and enough to do.
-    Raises BagError.
+    ``processes``: 1, 2 (the shelf monitor in its own) or 3 (the tracker too, unless there are images to look into); by default 3 where
+    there is more than one processor and enough to do. Raises BagError.
     """
-    with_monitor = ScaleReading in plan.inputs
-    runner = OfflineRunner(store, settings, plan.inputs, publish, monitor_elsewhere=True)
-    names = tuple(topic.name for topic in plan.weights)
-    task = ShelfTask(reader.path, names, store, settings.shelf_monitor)
-    others = EventOrder(_logged(reader, plan, names, detectors))
-    in_process = with_monitor and (processes or _processes_for(plan)) > 1
-    with ShelfProcess(task) if in_process else nullcontext(task.run(reader) if with_monitor else None) as shelves:
-        for (stamp_ns, _, _), what in heapq.merge(others, shelves or (), key=itemgetter(0)):
+    tasks = _tasks(reader, plan, store, settings)
+    elsewhere = [kind for kind, _ in tasks]
+    runner = OfflineRunner(store, settings, plan.inputs, publish, elsewhere)
+    others = EventOrder(_logged(reader, plan, {name for _, task in tasks for name in task.topics}, detectors))
+    alone = len(tasks) - (processes or _processes_for(plan)) + 1
+    with ExitStack() as stack:
+        # The tracker comes first and stays here longest: it is what images need.
+        runs = [run_here(task, reader) if n < alone else stack.enter_context(CoreProcess(task)) for n, (_, task) in enumerate(tasks)]
+        for (stamp_ns, _, _), what in heapq.merge(others, *runs, key=itemgetter(0)):
             if isinstance(what, StepResult):
                 runner.take(what)
             else:
                 runner.feed(what)
             if taken is not None:
                 taken(stamp_ns)
-        result = runner.finish(shelves.closing if shelves is not None else None)
+        result = runner.finish([run.closing for run in runs])
     result.warnings.extend(others.warnings)
     return result
 
 
+def _tasks(reader: BagReader, plan: ReplayPlan, store: Store, settings: CoreSettings) -> list[tuple[type, CoreTask]]:
+    """Cores that read their part of the bag by themselves, with the type of record that they read; the tracker first."""
+    topics = {kind: tuple(t.name for t in plan.records if t.type == conversions.MESSAGE_TYPES[kind]) for kind in plan.inputs}
+    tasks: list[tuple[type, CoreTask]] = []
+    if PersonDetections in topics and not plan.images:
+        tasks.append((PersonDetections, TrackerTask(reader.path, topics[PersonDetections], store, settings.tracker)))
+    if ScaleReading in topics:
+        tasks.append((ScaleReading, ShelfTask(reader.path, topics[ScaleReading], store, settings.shelf_monitor)))
+    return tasks
+
+
 def _processes_for(plan: ReplayPlan) -> int:
-    worth = sum(topic.count for topic in plan.weights) >= _WORTH_A_PROCESS
-    return 2 if worth and len(os.sched_getaffinity(0)) > 1 else 1
+    worth = sum(topic.count for topic in plan.records) >= _WORTH_PROCESSES
+    return 3 if worth and len(os.sched_getaffinity(0)) > 1 else 1
 
 
-def _logged(
-    reader: BagReader, plan: ReplayPlan, without: Iterable[str], detectors: CameraDetectors | None
-) -> Iterator[tuple[int, str, Record]]:
+def _logged(reader: BagReader, plan: ReplayPlan, without: set[str], detectors: CameraDetectors | None) -> Iterator[tuple[int, str, Record]]:
     """Log time, topic and record of the planned messages, images as the detections that a detector finds."""
     for message in reader.messages({topic.name for topic in plan.records}.difference(without) | plan.images.keys()):
         yield message.log_time_ns, message.topic, _record(reader, plan, message, detectors)

@@ -188,12 +188,12 @@ def test_what_is_published_is_told_and_not_kept_where_somebody_listens(chain: tu
 def test_a_monitor_elsewhere_takes_part_as_if_it_were_here(chain: tuple) -> None:
     _, log, cores = chain
     cores["PersonTracker"].held = [Tracks(10, ())]
-    runner = OfflineRunner(None, CoreSettings(), monitor_elsewhere=True)
+    runner = OfflineRunner(None, CoreSettings(), elsewhere=[ScaleReading])
     runner.feed(gate(1))
     runner.take(StepResult([ShelfEvents(2, ())], ["a plate is silent"]))
     log.clear()
     end = Closing(StepResult([ShelfEvents(9, ())]), [Diagnostic("elsewhere", DiagnosticLevel.OK, "")], {"ScaleReading": 3})
-    result = runner.finish(end)
+    result = runner.finish([end])
     assert [(name, record if record == "flush" else record.stamp_ns) for name, record in log] == [
         ("tracker", "flush"),
         ("fusion", 9),

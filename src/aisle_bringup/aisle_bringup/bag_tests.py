@@ -79,7 +79,8 @@ def live_problem(console: Console, offline: CaseResult, parameters: Path | None 
         line = [sys.executable, "-m", "aisle_bringup.command", *map(str, arguments)]
         done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
-            return f"failed with exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:] or done.stdout[-500:]}"
+            said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
+            return f"failed with exit code {done.returncode}: {said[-1]}"
         receipts = [read_receipt(file) for file in sorted(folder.glob("*.json"))]
     if same_bytes(receipts, offline.receipts):
         return None

@@ -1,4 +1,4 @@
-"""The shelf monitor in a process of its own against the same one in this process."""
+"""Cores in processes of their own against the same ones in this process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from aisle_bags.bag_reader import BagError, BagReader
 from aisle_bags.bag_store import store_of
+from aisle_bags.core_process import CoreProcess, ShelfTask
 from aisle_bags.core_settings import CoreSettings
 from aisle_bags.offline import OfflineResult
 from aisle_bags.replay import plan_replay, replay
-from aisle_bags.shelf_process import ShelfProcess, ShelfTask
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
 
 BAG = Path(__file__).resolve().parents[3] / "bags" / "cps-test-4-nominal-0"
@@ -23,8 +23,9 @@ def replayed(processes: int) -> OfflineResult:
         return replay(reader, plan_replay(reader, "/", "detections"), store_of(reader), CoreSettings(), processes=processes)
 
 
-def test_two_processes_give_what_one_gives_to_the_last_bit() -> None:
-    alone, split = replayed(1), replayed(2)
+@pytest.mark.parametrize("processes", [2, 3])
+def test_more_processes_give_what_one_gives_to_the_last_bit(processes: int) -> None:
+    alone, split = replayed(1), replayed(processes)
     assert alone.receipts
     # repr keeps every bit of a float.
     assert repr(split.records) == repr(alone.records)
@@ -42,12 +43,12 @@ def task() -> ShelfTask:
 
 def test_a_bag_that_cannot_be_read_is_told_as_in_this_process(task: ShelfTask, tmp_path: Path) -> None:
     broken = ShelfTask(tmp_path / "none", task.topics, task.store, task.config)
-    with pytest.raises(BagError, match="none: no such file or folder"), ShelfProcess(broken) as steps:
+    with pytest.raises(BagError, match="none: no such file or folder"), CoreProcess(broken) as steps:
         list(steps)
 
 
 def test_a_process_that_is_killed_is_told(task: ShelfTask) -> None:
-    with ShelfProcess(task) as steps:
+    with CoreProcess(task) as steps:
         iterator = iter(steps)
         next(iterator)
         os.kill(steps.pid, 9)
@@ -56,6 +57,6 @@ def test_a_process_that_is_killed_is_told(task: ShelfTask) -> None:
 
 
 def test_a_process_that_nobody_listens_to_ends(task: ShelfTask) -> None:
-    with ShelfProcess(task) as steps:
+    with CoreProcess(task) as steps:
         next(iter(steps))
     assert not steps.running

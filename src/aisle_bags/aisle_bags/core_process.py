@@ -1,6 +1,6 @@
-"""The shelf monitor in a process of its own: it shares nothing with the tracker until carts are made, and is half of the work.
+"""The tracker and the shelf monitor in processes of their own: until carts are made they share nothing.
 
-It reads the bag's weights itself, so that only shelf events cross over.
+Each reads its part of the bag itself, so that only what it gives crosses over.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from aisle_bags.bag_reader import BagError, BagReader
-from aisle_bags.core_runs import Closing, CoreRun
+from aisle_bags.core_runs import Closing, Core, CoreRun
 from aisle_bags.event_order import EventOrder, Key
-from aisle_contract.records import StepResult
+from aisle_bags.packed_tracks import PackedTracks, packed, unpacked
+from aisle_contract.records import Record, StepResult, Tracks
 from aisle_fusion.shelf_monitor import ShelfMonitor
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
+from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
 #: Steps that cross over together: one at a time would cost more than the work. It blocks while the other side has not taken them.
 _BATCH = 32
+#: Place, records (tracks packed) and warnings of one step.
+_Sent = tuple[Key, list[Any], list[str]]
 
 
 @dataclass(frozen=True)
@@ -35,23 +40,48 @@ class ShelfTask:
     store: Store
     config: ShelfMonitorConfig
 
-    def run(self, reader: BagReader) -> CoreRun:
-        """In this process."""
-        entries = ((message.log_time_ns, message.topic, reader.record(message)) for message in reader.messages(self.topics))
-        return CoreRun(ShelfMonitor(self.store, self.config), EventOrder(entries))
+    name = "shelf monitor"
+
+    def core(self) -> Core:
+        return ShelfMonitor(self.store, self.config)
 
 
-class ShelfProcess:
-    """Iterates over what the monitor gave (as ``CoreRun``), made by another process; use it in a ``with`` statement.
+@dataclass(frozen=True)
+class TrackerTask:
+    """What a tracker is run on: a bag's topics of detections."""
+
+    bag: Path
+    topics: tuple[str, ...]
+    store: Store
+    config: TrackerConfig
+
+    name = "tracker"
+
+    def core(self) -> Core:
+        return PersonTracker(self.store, self.config)
+
+
+CoreTask = ShelfTask | TrackerTask
+
+
+def run_here(task: CoreTask, reader: BagReader) -> CoreRun:
+    """A task in this process."""
+    entries = ((message.log_time_ns, message.topic, reader.record(message)) for message in reader.messages(task.topics))
+    return CoreRun(task.core(), EventOrder(entries))
+
+
+class CoreProcess:
+    """Iterates over what a task's core gave (as ``CoreRun``), made by another process; use it in a ``with`` statement.
 
     Raises BagError as reading the bag does, RuntimeError where the process ends without having told why.
     """
 
-    def __init__(self, task: ShelfTask) -> None:
+    def __init__(self, task: CoreTask) -> None:
+        self._name = task.name
         # A fresh process: a forked one would inherit the locks of threads that libraries have started, without the threads.
         context = multiprocessing.get_context("spawn")
         self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_run, args=(task, sender), daemon=True, name="shelf monitor")
+        self._process = context.Process(target=_run, args=(task, sender), daemon=True, name=task.name)
         self._process.start()
         sender.close()
         self.closing: Closing | None = None
@@ -64,7 +94,7 @@ class ShelfProcess:
     def running(self) -> bool:
         return self._process.is_alive()
 
-    def __enter__(self) -> ShelfProcess:
+    def __enter__(self) -> CoreProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -79,24 +109,25 @@ class ShelfProcess:
                 told = self._receiver.recv()
             except EOFError:
                 self._process.join()
-                raise RuntimeError(f"the shelf monitor's process ended with exit code {self._process.exitcode}") from None
+                raise RuntimeError(f"the {self._name}'s process ended with exit code {self._process.exitcode}") from None
             if isinstance(told, BaseException):
                 raise told
             if isinstance(told, Closing):
                 self.closing = told
             else:
-                yield from told
+                for key, records, warnings in told:
+                    yield key, StepResult([_arrived(record) for record in records], warnings)
 
 
-def _run(task: ShelfTask, sender: Connection) -> None:
+def _run(task: CoreTask, sender: Connection) -> None:
     # Nobody listens any more: whoever started this has been told why.
     with sender, suppress(BrokenPipeError):
         try:
             with BagReader(task.bag) as reader:
-                run = task.run(reader)
-                batch: list[tuple[Key, StepResult]] = []
-                for step in run:
-                    batch.append(step)
+                run = run_here(task, reader)
+                batch: list[_Sent] = []
+                for key, step in run:
+                    batch.append((key, [_sent(record) for record in step.records], step.warnings))
                     if len(batch) >= _BATCH:
                         _send(sender, batch)
                         batch = []
@@ -106,5 +137,13 @@ def _run(task: ShelfTask, sender: Connection) -> None:
             _send(sender, error)
 
 
-def _send(sender: Connection, what: Sequence[tuple[Key, StepResult]] | Closing | BagError) -> None:
+def _sent(record: Record) -> Record | PackedTracks:
+    return packed(record) if isinstance(record, Tracks) else record
+
+
+def _arrived(record: Record | PackedTracks) -> Record:
+    return unpacked(record) if isinstance(record, PackedTracks) else record
+
+
+def _send(sender: Connection, what: Sequence[_Sent] | Closing | BagError) -> None:
     sender.send_bytes(pickle.dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
