@@ -50,6 +50,8 @@ from aisle_store.store import Store
 _GOODS_SHARE = 0.6
 #: Numbers of events that are judged ahead of time begin here.
 _FORESEEN = 1 << 62
+#: Open carts are shown at once rather than to the last digit: so many hypotheses will do.
+_FORESEEN_HYPOTHESES = 20
 #: Events at one time and this near to each other (m) may be one hand's.
 _ONE_HAND_M = 0.35
 #: Events that overlap by less than this were one after the other: loads take a while to be steady.
@@ -289,8 +291,7 @@ class CartFusion:
         visits = list(self._sessions.visits.values())
         number = self._events_judged
         self._events_judged += 1
-        candidates = [(candidate.judgement, candidate.log_likelihood) for candidate in judge.candidates]
-        self._stirred |= self._hypotheses.update(number, candidates, judge.outcome, judge.dependence)
+        self._stirred |= self._hypotheses.update(number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
         judge.learn(self._hypotheses.posterior(number))
         self._judged[number] = self._judged_event(event, judge)
         self._recent.append((number, event, self._place_of(event)))
@@ -395,10 +396,10 @@ class CartFusion:
 
     def _expect(self) -> tuple[StoreHypotheses, dict[int, JudgedEvent]]:
         waiting = sorted((f for parts in self._foreseen.values() for f in parts), key=lambda f: (f.event.end_ns, f.event.event, f.number))
-        hypotheses = self._hypotheses.copy()
+        hypotheses = self._hypotheses.copy(min(self._config.hypotheses, _FORESEEN_HYPOTHESES))
         for foreseen in waiting:
-            candidates = [(candidate.judgement, candidate.log_likelihood) for candidate in foreseen.judge.candidates]
-            self._stirred |= hypotheses.update(foreseen.number, candidates, foreseen.judge.outcome, foreseen.judge.dependence)
+            judge = foreseen.judge
+            self._stirred |= hypotheses.update(foreseen.number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
         return hypotheses, {**self._judged, **{foreseen.number: foreseen.judged for foreseen in waiting}}
 
     # Final carts
