@@ -53,7 +53,8 @@ USUAL_PLATES = 3
 QUIET_QUANTILE = 0.35
 QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal variable
 LEAST_SHAKING_PLATES = 4
-#: What stands by itself keeps within so many standard deviations of the short mean, bin by bin; a hand trembles.
+#: What stands by itself keeps within so many standard deviations of the short mean, bin by bin. A hand trembles by more than this share
+#: of its force.
 REST_DEVIATIONS = 10.0
 TREMBLING_SHARE = 0.025
 #: Shaking up to this factor is chance. It fades with this time constant.
