@@ -40,6 +40,8 @@ _SIDEWAYS_M = tuple(np.arange(-6, 7) * 0.1)
 _STANDING_APART_M = 0.45
 _COMFORTABLE_GAP_M = 0.65
 _ARRIVED_M = 0.1
+#: One after the other through the entrance.
+_GATE_HEADWAY_S = 1.5
 _TURN_S = 0.6
 _LOOSEN_AFTER_S = 2.0
 _SQUEEZE_AFTER_S = 6.0
@@ -136,6 +138,7 @@ class CrowdWorld:
         self._steps = 0
         self._came = self._restocked = 0
         self._next_arrival_s = 0.0
+        self._last_entry_s = -np.inf
         self._next_restock_s = float(self._rng.exponential(config.restock_every_s)) if config.restock_every_s else np.inf
         self._equals = self._equal_weights()
 
@@ -183,6 +186,8 @@ class CrowdWorld:
             self._enter_staff(now)
 
     def _room_at_entrance(self) -> bool:
+        if self.now_s - self._last_entry_s < _GATE_HEADWAY_S:
+            return False
         start = self._grid.points[self._outside_in]
         return all(np.linalg.norm(person.place - start) > 1.0 for person in self._people)
 
@@ -196,6 +201,7 @@ class CrowdWorld:
         if alone and rng.random() < self._config.in_company and now - alone[-1].first_s < 20.0:
             person.companion, alone[-1].companion = alone[-1], person
         self._people.append(person)
+        self._last_entry_s = now
 
     def _enter_staff(self, now: float) -> None:
         self._restocked += 1
@@ -205,6 +211,7 @@ class CrowdWorld:
         missing = [facing for facing in emptiest[: self._config.restock_facings] if len(facing.pieces) < facing.capacity]
         person = _Person(name, rng, 0, now, self._grid.points[self._outside_in].copy(), staff=True, to_refill=missing)
         self._people.append(person)
+        self._last_entry_s = now
 
     def _is_out(self, person: _Person) -> bool:
         return bool(np.linalg.norm(person.place - self._grid.points[self._outside_out]) < 0.15)
