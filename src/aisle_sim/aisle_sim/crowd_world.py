@@ -35,20 +35,20 @@ from aisle_sim.true_events import TrueEvent, true_event
 from aisle_store.store import PlateKey, ShelfKey, Store
 
 #: Standing place: distance of the body's middle from the plates' front edge, and sideways, m.
-_STANDING_DISTANCES_M = (0.33, 0.43, 0.53)
+_STANDING_DISTANCES_M = (0.30, 0.38, 0.48)
 _SIDEWAYS_M = tuple(np.arange(-6, 7) * 0.1)
-_STANDING_APART_M = 0.45
-_COMFORTABLE_GAP_M = 0.65
+_STANDING_APART_M = 0.5
+_COMFORTABLE_GAP_M = 0.8
 _ARRIVED_M = 0.1
 #: One after the other through the entrance.
 _GATE_HEADWAY_S = 1.5
 _TURN_S = 0.6
-_LOOSEN_AFTER_S = 2.0
-_SQUEEZE_AFTER_S = 6.0
+_LOOSEN_AFTER_S = 0.8
+_SQUEEZE_AFTER_S = 2.5
 _GIVE_UP_AFTER_S = 25.0
 _HAND_OVER_M = 0.75
 _HAND_OVER_PATIENCE_S = 15.0
-_CANDIDATES = 5
+_CANDIDATES = 3
 #: Who finds no room at a shelf so often walks somewhere else first.
 _REFUSALS = 3
 #: Weights that no plate tells apart, as a share.
@@ -410,7 +410,7 @@ class CrowdWorld:
         cells = self._steering.cells(spots)
         at = self._grid.points[cells]
         reach = self._steering.distances(cells[len(_SIDEWAYS_M) // 2])
-        cost = 6.0 * np.linalg.norm(at - front + _STANDING_DISTANCES_M[0] * forward, axis=1) ** 2 + person.rng.uniform(0, 0.1, len(at))
+        cost = 12.0 * np.linalg.norm(at - front + _STANDING_DISTANCES_M[0] * forward, axis=1) ** 2 + person.rng.uniform(0, 0.1, len(at))
         cost += np.where(self._grid.free[cells] & (reach[cells] < 3.0), 0.0, np.inf)
         if claimed:
             apart = np.linalg.norm(at[:, None] - np.array(claimed), axis=2).min(axis=1)
