@@ -29,6 +29,9 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
+#: A gain must keep within this share of what other loads may wander to be no hand, or stand still for so many bins.
+HAND_SHARE = 0.6
+PATIENCE_BINS = 34
 #: What will have changed at a plateau is measured again after so many bins.
 PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
@@ -200,6 +203,9 @@ class ShelfChanges:
             firm = levels.at_rest_bins(chain.columns, float(size.sum())) >= self._steady_bins
         else:
             firm = True
+        if raised and not firm and still < PATIENCE_BINS:
+            # It may be a hand: only what stands stiller than that counts, unless it stands for very long.
+            still = levels.still_bins(chain.columns, HAND_SHARE * tolerance)
         chain.firm = firm or still >= self._steady_long_bins
         # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
         if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
