@@ -121,7 +121,7 @@ class _Person:
 
 
 class CrowdWorld:
-    """Made for one seed; ``advance`` gives the visits that ended. Raises ValueError for a store without gates or goods."""
+    """Made for one seed; ``step`` goes on and gives the visits that ended. Raises ValueError for a store without gates or goods."""
 
     def __init__(self, store: Store, config: CrowdConfig, profile: SensorProfile, seed: int) -> None:
         self._store, self._config, self._hands, self._seed = store, config, profile.hands, seed
@@ -227,7 +227,8 @@ class CrowdWorld:
         return Visit(person.name, motion, crossings, contacts, tuple(person.events), items)
 
     @staticmethod
-    def _with_bent_reaches(person: _Person, motion: ShopperMotion):
+    def _with_bent_reaches(person: _Person, motion: ShopperMotion) -> list[tuple[ShelfContact, Reach]]:
+        """Contacts with their reaches as the body makes them."""
         at = {id(reach): bent for reach, bent in zip(person.reaches, motion.reaches, strict=True)}
         return [(contact, at[id(contact.reach)]) for contact in person.contacts]
 

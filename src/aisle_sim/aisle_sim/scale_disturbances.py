@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
-from aisle_sim.episodes import Episodes, on
+from aisle_sim.episodes import Episode, Episodes, on
 from aisle_sim.profiles import ScaleTroubles
 
 #: Heavy tails: Student's t with so many degrees of freedom has a variance, but no fourth moment.
@@ -107,7 +107,7 @@ class ShelfTroubles:
         self._slope_kg_per_s, self._warmth_kg = slope, course[-1]
         return course
 
-    def _burst(self, times: np.ndarray, burst) -> np.ndarray:
+    def _burst(self, times: np.ndarray, burst: Episode) -> np.ndarray:
         rng = burst.rng()
         level = self._troubles.burst_kg * rng.lognormal(0, 0.7)
         amplitudes = level * rng.normal(0.7, 0.4, self._plates)
