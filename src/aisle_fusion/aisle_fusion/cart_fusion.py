@@ -241,6 +241,7 @@ class CartFusion:
         scene = Scene(
             proximities=self._proximity.measure(event, self._planogram.plates(shelf), visits, ahead.tracks),
             holdings=self._hypotheses.holdings(),
+            chances=self._hypotheses.chances(),
             strays=self._hypotheses.strays(shelf),
             rivals=self._rivals(event),
             staff={visit.session for visit in visits if visit.is_staff},
@@ -281,7 +282,7 @@ class CartFusion:
         other = min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event))
         whole = joined(event, other)
         evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, self._judge_of(other).log_evidence)
-        if join_gain(*evidence, float(whole.change.sum()), config.split_share) <= 0:
+        if join_gain(*evidence, (float(event.change.sum()), float(other.change.sum())), config) <= 0:
             return []
         self._pending = [entry for entry in self._pending if entry[-1] is not other]
         heapq.heapify(self._pending)

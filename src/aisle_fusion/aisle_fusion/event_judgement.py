@@ -75,14 +75,15 @@ class Candidate:
 class Scene:
     """What is known at one event beside the weights.
 
-    ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``strays``: what stands
-    astray on the shelf; ``rivals``: numbers of the events elsewhere at the same time; ``staff``: visits of people who work here;
-    ``sights``: what was seen in hands.
+    ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``chances``: the
+    probability that any of it is held (1 for what is not in it); ``strays``: what stands astray on the shelf; ``rivals``: numbers of the
+    events elsewhere at the same time; ``staff``: visits of people who work here; ``sights``: what was seen in hands.
     """
 
     proximities: Sequence[Proximity]
     holdings: Mapping[tuple[str, str], int]
     strays: Sequence[Stray]
+    chances: Mapping[tuple[str, str], float] = field(default_factory=dict)
     rivals: Collection[int] = ()
     staff: Collection[str] = ()
     sights: EventSights = field(default_factory=EventSights)
@@ -92,7 +93,7 @@ class EventJudge:
     """Judges one event. The scene's proximities must refer to the shelf's plates from left to right.
 
     ``candidates``: the likeliest judgements, ``bounds``: the log of what each comes to at most; ``log_evidence``: log density (per kg) of
-    the event over all of them at their best.
+    the event over all of them.
     """
 
     def __init__(self, planogram: Planogram, weights: ProductWeights, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
@@ -219,7 +220,7 @@ class EventJudge:
         pairs = self._pairs(best_single, max(best_cases) - _CUT)
         found += pairs
         best_cases = np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
-        self.log_evidence = float(np.logaddexp.reduce(best_cases))
+        self.log_evidence = float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
         order = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
         kept = [int(index) for index in order if best_cases[index] >= best_cases[order[0]] - _CUT]
         self.bounds = [float(best_cases[index]) for index in kept]
@@ -236,6 +237,11 @@ class EventJudge:
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
         return candidate.log_likelihood + float(np.log(place + 1e-300)) + log_prior
+
+    def _log_chance(self, judgement: Judgement) -> float:
+        """Log probability that what is put back was held."""
+        carts = carts_of([judgement])
+        return sum(float(np.log(max(self._scene.chances.get(cart, 1.0), self._config.unheld_share) + 1e-300)) for cart in carts)
 
     def _singles(self) -> tuple[list[Candidate], float]:
         """Single moves, and the log density of the weight under the one of goods that belong here which fits it best."""

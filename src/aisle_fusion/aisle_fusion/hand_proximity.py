@@ -115,7 +115,7 @@ class HandProximity:
     def measure(
         self, event: ShelfEvent, plates: Sequence[Plate], visits: Sequence[Visit], newer: Mapping[str, TrackLife] | None = None
     ) -> list[Proximity]:
-        """Proximity of each visit that was inside during the event to each of ``plates``, in the order of ``visits``; far ones are left out.
+        """Proximity to each of ``plates`` of each visit that was inside during the event and not far away, in the order of ``visits``.
 
         ``newer``: what tracks did after what the history has, by track.
         """

@@ -173,6 +173,15 @@ class StoreHypotheses:
                 most[key] = most.get(key, 0) + max(h.counts.get(key, 0) for h in group.hypotheses)
         return {key: most[key] for key in sorted(most) if most[key] > 0}
 
+    def chances(self) -> dict[tuple[str, str], float]:
+        """(visit, product) -> probability that the visit holds any of it."""
+        none: dict[tuple[str, str], float] = {}
+        for group in self._groups:
+            for key in group.carts:
+                held = sum(w for h, w in zip(group.hypotheses, group.weights, strict=True) if h.counts.get(key, 0) > 0)
+                none[key] = none.get(key, 1.0) * (1.0 - held)
+        return {key: 1.0 - none[key] for key in sorted(none)}
+
     def update(
         self,
         event: int,
