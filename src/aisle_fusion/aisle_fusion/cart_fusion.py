@@ -50,6 +50,8 @@ from aisle_store.store import Store
 _GOODS_SHARE = 0.6
 #: Numbers of events that are judged ahead of time begin here.
 _FORESEEN = 1 << 62
+#: Open carts are shown at once rather than to the last digit: so many hypotheses will do.
+_FORESEEN_HYPOTHESES = 10
 #: Events at one time and this near to each other (m) may be one hand's.
 _ONE_HAND_M = 0.35
 #: Events that overlap by less than this were one after the other: loads take a while to be steady.
@@ -239,6 +241,7 @@ class CartFusion:
         scene = Scene(
             proximities=self._proximity.measure(event, self._planogram.plates(shelf), visits, ahead.tracks),
             holdings=self._hypotheses.holdings(),
+            chances=self._hypotheses.chances(),
             strays=self._hypotheses.strays(shelf),
             rivals=self._rivals(event),
             staff={visit.session for visit in visits if visit.is_staff},
@@ -279,7 +282,7 @@ class CartFusion:
         other = min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event))
         whole = joined(event, other)
         evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, self._judge_of(other).log_evidence)
-        if join_gain(*evidence, float(whole.change.sum()), config.split_share) <= 0:
+        if join_gain(*evidence, (float(event.change.sum()), float(other.change.sum())), config) <= 0:
             return []
         self._pending = [entry for entry in self._pending if entry[-1] is not other]
         heapq.heapify(self._pending)
@@ -289,13 +292,12 @@ class CartFusion:
         visits = list(self._sessions.visits.values())
         number = self._events_judged
         self._events_judged += 1
-        candidates = [(candidate.judgement, candidate.log_likelihood) for candidate in judge.candidates]
-        self._stirred |= self._hypotheses.update(number, candidates, judge.outcome, judge.dependence)
+        self._stirred |= self._hypotheses.update(number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
         judge.learn(self._hypotheses.posterior(number))
         self._judged[number] = self._judged_event(event, judge)
         self._recent.append((number, event, self._place_of(event)))
         for name in event.event.split("+"):
-            self._stirred |= _visits_of(self._foreseen.pop(name, ()))
+            self._forget_foreseen(name)
         self._report_unexplained(number, visits, result)
         self._forget_history()
 
@@ -344,20 +346,24 @@ class CartFusion:
     def _foresee(self, record: ShelfEvents) -> None:
         """Judges what the shelves report at once, provisional or not, with all that has arrived: only open carts rest on that."""
         ahead = _Ahead.of(self._buffer.held()) if record.events else None
-        if record.events:
-            self._expected = None
         for event in record.events:
             if self._problem_of(event):
                 continue
-            self._stirred |= _visits_of(self._foreseen.pop(event.event, ()))
+            self._forget_foreseen(event.event)
             # A provisional event without plates is one that is taken back.
             if event.plates:
-                found = self._foreseen_parts(event, ahead)
-                self._foreseen[event.event] = found
+                found = self._foreseen[event.event] = self._foreseen_parts(event, ahead)
+                for one in found if self._expected is not None else ():
+                    self._expect_also(one, *self._expected)
                 self._stirred |= _visits_of(found)
         oldest_ns = record.stamp_ns - int(self._config.provisional_s * NANOSECONDS)
         for name in [name for name, parts in self._foreseen.items() if parts[0].event.end_ns < oldest_ns]:
-            self._stirred |= _visits_of(self._foreseen.pop(name))
+            self._forget_foreseen(name)
+
+    def _forget_foreseen(self, name: str) -> None:
+        parts = self._foreseen.pop(name, None)
+        if parts is not None:
+            self._stirred |= _visits_of(parts)
             self._expected = None
 
     def _foreseen_parts(self, event: ShelfEvent, ahead: _Ahead) -> list[_Foreseen]:
@@ -395,11 +401,15 @@ class CartFusion:
 
     def _expect(self) -> tuple[StoreHypotheses, dict[int, JudgedEvent]]:
         waiting = sorted((f for parts in self._foreseen.values() for f in parts), key=lambda f: (f.event.end_ns, f.event.event, f.number))
-        hypotheses = self._hypotheses.copy()
+        hypotheses, judged = self._hypotheses.copy(min(self._config.hypotheses, _FORESEEN_HYPOTHESES)), dict(self._judged)
         for foreseen in waiting:
-            candidates = [(candidate.judgement, candidate.log_likelihood) for candidate in foreseen.judge.candidates]
-            self._stirred |= hypotheses.update(foreseen.number, candidates, foreseen.judge.outcome, foreseen.judge.dependence)
-        return hypotheses, {**self._judged, **{foreseen.number: foreseen.judged for foreseen in waiting}}
+            self._expect_also(foreseen, hypotheses, judged)
+        return hypotheses, judged
+
+    def _expect_also(self, foreseen: _Foreseen, hypotheses: StoreHypotheses, judged: dict[int, JudgedEvent]) -> None:
+        judge = foreseen.judge
+        self._stirred |= hypotheses.update(foreseen.number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
+        judged[foreseen.number] = foreseen.judged
 
     # Final carts
 

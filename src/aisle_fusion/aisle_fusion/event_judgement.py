@@ -33,11 +33,13 @@ _MOST_JUDGEMENTS = 60
 #: Pairs of moves whose weight fits this much (nats) worse than that of other judgements are left out; most pairs that are tried.
 _PAIR_CUT = 7.0
 _MOST_PAIRS = 25
+#: What sights of things in hands may add to a pair, at most that is thought of (nats).
+_PAIR_SIGHT = 6.0
 #: Products from elsewhere in the catalogue that are tried: the ones that fit best by weight; and of those that have no place at all.
 _MISPLACED_TRIED = 3
 _UNPLACED_TRIED = 6
-#: Who is so many times less likely than the nearest is not thought of.
-_LEAST_RATIO = 1e-5
+#: Who is so many times less likely than the nearest is not thought of: for single moves, and for pairs.
+_LEAST_RATIO, _LEAST_PAIR_RATIO = 1e-4, 3e-3
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ class Candidate:
 class Scene:
     """What is known at one event beside the weights.
 
-    ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``strays``: what stands
-    astray on the shelf; ``rivals``: numbers of the events elsewhere at the same time; ``staff``: visits of people who work here;
-    ``sights``: what was seen in hands.
+    ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``chances``: the
+    probability that any of it is held (1 for what is not in it); ``strays``: what stands astray on the shelf; ``rivals``: numbers of the
+    events elsewhere at the same time; ``staff``: visits of people who work here; ``sights``: what was seen in hands.
     """
 
     proximities: Sequence[Proximity]
     holdings: Mapping[tuple[str, str], int]
     strays: Sequence[Stray]
+    chances: Mapping[tuple[str, str], float] = field(default_factory=dict)
     rivals: Collection[int] = ()
     staff: Collection[str] = ()
     sights: EventSights = field(default_factory=EventSights)
@@ -89,7 +92,8 @@ class Scene:
 class EventJudge:
     """Judges one event. The scene's proximities must refer to the shelf's plates from left to right.
 
-    ``candidates``: the likeliest judgements; ``log_evidence``: log density (per kg) of the event over all of them at their best.
+    ``candidates``: the likeliest judgements, ``bounds``: the log of what each comes to at most; ``log_evidence``: log density (per kg) of
+    the event over all of them.
     """
 
     def __init__(self, planogram: Planogram, weights: ProductWeights, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
@@ -114,6 +118,11 @@ class EventJudge:
     def total_deviation(self) -> float:
         """Standard deviation (kg) of ``total``."""
         return self._likelihood.total_deviation
+
+    @property
+    def judgements(self) -> list[tuple[Judgement, float]]:
+        """The candidates as ``StoreHypotheses.update`` takes them."""
+        return [(candidate.judgement, candidate.log_likelihood) for candidate in self.candidates]
 
     @property
     def dependence(self) -> Dependence:
@@ -206,11 +215,16 @@ class EventJudge:
 
     def _candidates(self) -> list[Candidate]:
         singles, best_single = self._singles()
-        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles, *self._pairs(best_single)]
-        best_cases = np.array([self._best_case(candidate) for candidate in found])
-        self.log_evidence = float(np.logaddexp.reduce(best_cases))
-        kept = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
-        return [found[index] for index in kept if best_cases[index] >= best_cases[kept[0]] - _CUT]
+        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles]
+        best_cases = [self._best_case(candidate) for candidate in found]
+        pairs = self._pairs(best_single, max(best_cases) - _CUT)
+        found += pairs
+        best_cases = np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
+        self.log_evidence = float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
+        order = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
+        kept = [int(index) for index in order if best_cases[index] >= best_cases[order[0]] - _CUT]
+        self.bounds = [float(best_cases[index]) for index in kept]
+        return [found[index] for index in kept]
 
     def _best_case(self, candidate: Candidate) -> float:
         """Log of the candidate's likelihood in the hypothesis that suits it best."""
@@ -223,6 +237,11 @@ class EventJudge:
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
         return candidate.log_likelihood + float(np.log(place + 1e-300)) + log_prior
+
+    def _log_chance(self, judgement: Judgement) -> float:
+        """Log probability that what is put back was held."""
+        carts = carts_of([judgement])
+        return sum(float(np.log(max(self._scene.chances.get(cart, 1.0), self._config.unheld_share) + 1e-300)) for cart in carts)
 
     def _singles(self) -> tuple[list[Candidate], float]:
         """Single moves, and the log density of the weight under the one of goods that belong here which fits it best."""
@@ -253,7 +272,7 @@ class EventJudge:
         return self._planogram.elsewhere(product, self._shelf) if quantity > 0 else self._config.elsewhere_share
 
     def _seen(self, visit: str, product: str) -> float:
-        return self._scene.sights.ratio(visit, product) if visit else 0.0
+        return self._scene.sights.ratio(visit, product) if visit and self._scene.sights else 0.0
 
     def _single_products(self) -> list[str]:
         """What may have been moved, sorted: what stands here, is astray here, is held by somebody, or has the right weight."""
@@ -276,7 +295,7 @@ class EventJudge:
         """Likelihood ratio of every visit to have moved something at the plates, weighted by ``share``."""
         return {proximity.visit: float(proximity.ratio @ share) for proximity in self._scene.proximities}
 
-    def _who(self, product: str, quantity: int, ratios: Mapping[str, float]) -> list[tuple[str, float]]:
+    def _who(self, product: str, quantity: int, ratios: Mapping[str, float], least: float = _LEAST_RATIO) -> list[tuple[str, float]]:
         """(visit, log likelihood ratio) of all who may have moved a product; "" is nobody known."""
         config = self._config
         nobody = config.nobody_ratio * (1.0 if quantity > 0 else config.restock_share)
@@ -287,12 +306,12 @@ class EventJudge:
             for visit, held in self._scene.holdings:
                 if held == product:
                     possible[visit] = max(possible.get(visit, 0.0), config.handed_over_share * nearest)
-        return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in possible.items() if r > _LEAST_RATIO * nearest]
+        return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in possible.items() if r > least * nearest]
 
-    def _pairs(self, best_single: float) -> list[Candidate]:
+    def _pairs(self, best_single: float, least: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.
 
-        ``best_single``: log density of the weight under the single move that fits it best.
+        ``best_single``: log density of the weight under the single move that fits it best; ``least``: what a pair must come to at best.
         """
         places = self._pair_places()
         moves = [(product, count) for product in places for count in _PAIR_COUNTS]
@@ -308,12 +327,21 @@ class EventJudge:
         best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
         shaped = []
+        # Nobody is nearer than that, and nothing in a hand is clearer.
+        least -= (
+            float(np.log(self._config.pair_share))
+            + 2 * max(0.0, float(np.log(max(self._ratios.values(), default=1.0))))
+            + (_PAIR_SIGHT if self._scene.sights else 0.0)
+        )
         for index in best:
+            if weight[index] < least:
+                break
             a, b = moves[first[index]], moves[second[index]]
             masses = (float(self._weights.kg[rows[first[index]]]) * a[1], float(self._weights.kg[rows[second[index]]]) * b[1])
             shaped.append((float(weight[index]), self._likelihood.pair(masses, (places[a[0]], places[b[0]])), a, b))
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
-        return [candidate for fit in shaped[:_MOST_PAIRS] for candidate in self._pair(*fit, places)]
+        chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
+        return [candidate for fit in chosen for candidate in self._pair(*fit, places)]
 
     def _pair(
         self, weight: float, log_place: float, first: tuple[str, int], second: tuple[str, int], places: Mapping[str, np.ndarray]
@@ -326,7 +354,9 @@ class EventJudge:
                 base += float(np.log(self._config.elsewhere_share))
         if first[1] * second[1] < 0:
             base += float(np.log(self._config.swap_share))
-        sides = [self._who(product, -count, self._ratios_near(self._share_near(places[product]))) for product, count in items]
+        sides = [
+            self._who(product, -count, self._ratios_near(self._share_near(places[product])), _LEAST_PAIR_RATIO) for product, count in items
+        ]
         found = []
         for visit_a, ratio_a in sides[0]:
             for visit_b, ratio_b in sides[1]:

@@ -1,4 +1,4 @@
-"""Shelf events that are not one move each: parts of one slow lift, and moves in both directions that ran together."""
+"""Shelf events that are not one move each: parts of one slow lift, a hand that rested first, and moves in both directions in one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class PartsConfig:
 
     split_gap_s: float = parameter(1.5, "Parts of one move follow each other within this time (s)", 0.0, 10.0)
     split_share: float = parameter(0.05, "Share of moves that the shelf reports in parts", 0.0, 0.9)
+    rest_share: float = parameter(0.02, "Share of moves of which the shelf reports a hand that rested there as a part", 0.0, 0.9)
+    rest_kg: float = parameter(0.5, "Mean load of such a hand (kg)", 0.01, 20.0)
     least_part_kg: float = parameter(0.015, "Changes in both directions are separate moves from this size on (kg)", 0.0, 1.0)
 
 
@@ -47,11 +49,11 @@ def opposite_parts(event: ShelfEvent, order: Sequence[str], least_kg: float) -> 
 
 
 def may_belong_together(first: ShelfEvent, second: ShelfEvent, gap_s: float) -> bool:
-    """Whether ``second`` may continue ``first``: the same shelf and direction, soon after, plates in common."""
+    """Whether ``second`` may continue ``first``: the same shelf, soon after, plates in common."""
     if (first.gondola, first.shelf) != (second.gondola, second.shelf):
         return False
     apart_ns = max(first.start_ns, second.start_ns) - min(first.end_ns, second.end_ns)
-    if apart_ns > gap_s * NANOSECONDS or first.change.sum() * second.change.sum() <= 0:
+    if apart_ns > gap_s * NANOSECONDS:
         return False
     return bool(_strong_plates(first) & _strong_plates(second))
 
@@ -75,9 +77,17 @@ def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
     )
 
 
-def join_gain(whole: float, parts: tuple[float, float], total_kg: float, split_share: float) -> float:
-    """Log odds that two events are one move, from their log evidences (densities per kg); a move may be split at any share of it."""
-    return whole - sum(parts) + float(np.log(split_share + 1e-300) - np.log(max(abs(total_kg), 1e-3)))
+def join_gain(whole: float, parts: tuple[float, float], changes: tuple[float, float], config: PartsConfig) -> float:
+    """Log odds that two events of ``changes`` (kg) are one move, from their log evidences (densities per kg).
+
+    A move in one direction may be split at any share of it; of one in both directions the smaller part is a hand that came or went.
+    """
+    if changes[0] * changes[1] > 0:
+        chance = config.split_share / max(abs(changes[0] + changes[1]), 1e-3)
+    else:
+        hand = min(abs(changes[0]), abs(changes[1]))
+        chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg))
+    return whole - sum(parts) + float(np.log(chance + 1e-300))
 
 
 def separate_gain(whole: float, apart: float, event: ShelfEvent, parts: int) -> float:

@@ -27,6 +27,8 @@ _HEIGHT_TOLERANCE = 0.08
 _NEAR_QUANTILE = 0.1
 #: How much of a wrist's own deviation shows in that quantile.
 _WRIST_SHARE = 0.6
+#: Who is farther than this from the shelf (m) before and after has not been there between.
+_FAR_M = 4.0
 #: Spread of how far a body stands outside the reach (m), and the largest squared misfit of a body whose hands are seen.
 _OUTSIDE_M = 0.25
 _LARGEST_MISFIT = 14.0
@@ -67,16 +69,23 @@ class Proximity:
 
 @dataclass(frozen=True, eq=False)
 class _ShelfFront:
-    """A shelf's plates from left to right: ``into`` float64 [P, 4, 4] maps the store to each plate; ``width``, ``depth`` [P] m."""
+    """A shelf's plates from left to right: ``into`` float64 [P, 4, 4] maps the store to each plate; ``width``, ``depth`` [P] m;
+    ``fronts`` float64 [P, 2] m: the middles of their front edges on the floor."""
 
     into: np.ndarray
     width: np.ndarray
     depth: np.ndarray
+    fronts: np.ndarray
 
     @classmethod
     def of(cls, plates: Sequence[Plate]) -> _ShelfFront:
         into = np.array([np.linalg.inv(plate.pose) for plate in plates])
-        return cls(into, np.array([plate.width for plate in plates]), np.array([plate.depth for plate in plates]))
+        fronts = np.array([plate.front[:2] for plate in plates])
+        return cls(into, np.array([plate.width for plate in plates]), np.array([plate.depth for plate in plates]), fronts)
+
+    def distance(self, position: np.ndarray) -> float:
+        """Of a place on the floor to the nearest plate's front, m."""
+        return float(np.sqrt(np.square(self.fronts - position).sum(axis=1).min()))
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [N, 3] of the store in every plate's coordinates [P, N, 3]."""
@@ -106,7 +115,7 @@ class HandProximity:
     def measure(
         self, event: ShelfEvent, plates: Sequence[Plate], visits: Sequence[Visit], newer: Mapping[str, TrackLife] | None = None
     ) -> list[Proximity]:
-        """Proximity of each visit that was inside during the event to each of ``plates``, in the order of ``visits``.
+        """Proximity to each of ``plates`` of each visit that was inside during the event and not far away, in the order of ``visits``.
 
         ``newer``: what tracks did after what the history has, by track.
         """
@@ -119,6 +128,8 @@ class HandProximity:
             if visit.entered_ns > end_ns or (visit.left_ns and visit.left_ns < start_ns):
                 continue
             samples = self._samples(visit, start_ns, end_ns, newer or {})
+            if samples and all(front.distance(sample.position) > _FAR_M for sample in (samples[0], samples[-1])):
+                continue
             found = self._seen(samples, front) if samples else self._unseen(visit, start_ns, front)
             if found is not None:
                 measured.append(Proximity(visit.session, *found))

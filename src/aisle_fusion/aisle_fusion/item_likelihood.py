@@ -37,7 +37,7 @@ class WeightConfig:
     offset_deviation_kg: float = parameter(
         0.0015, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
-    catalogue_deviation: float = parameter(0.01, "Error of the catalogue's weights as a share of them, one deviation", 0.0, 1.0)
+    catalogue_deviation: float = parameter(0.01, "Error of the catalogue's weights, as a share of them", 0.0, 1.0)
     outlier_share: float = parameter(0.02, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
     outlier_scale: float = parameter(3.0, "How many times more", 1.0, 20.0)
     pattern_deviation: float = parameter(0.1, "Error of a plate's share of a load, as a share of the whole load", 0.01, 1.0)
@@ -48,8 +48,8 @@ class WeightConfig:
 class ProductWeights:
     """What is known of each product's mean weight: the catalogue as a prior, made better by picks that are beyond doubt.
 
-    ``kg`` float64 [N] mean, ``variance`` float64 [N] kg^2 of that mean, ``piece_variance`` float64 [N] kg^2 from piece to piece, by ``index``.
-    A product whose weight is not known has a large deviation in the catalogue: what exceeds 6 % is doubt about the mean.
+    ``kg`` float64 [N] mean, ``variance`` float64 [N] kg^2 of that mean, ``piece_variance`` float64 [N] kg^2 from piece to piece, by
+    ``index``. A product whose weight is not known has a large deviation in the catalogue: what exceeds 6 % is doubt about the mean.
     """
 
     def __init__(self, store: Store, config: WeightConfig) -> None:

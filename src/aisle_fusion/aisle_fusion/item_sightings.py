@@ -51,6 +51,9 @@ class EventSights:
             self._by_source.setdefault(look.source, []).append(look)
         self._independent = independent
 
+    def __bool__(self) -> bool:
+        return bool(self._by_source)
+
     def ratio(self, visit: str, product: str) -> float:
         """Log-likelihood ratio of ``visit`` having had ``product`` in hand, against something unknown in somebody's hand."""
         total = 0.0

@@ -2,7 +2,8 @@
 
 Readings of all shelves are ordered by event time and put on one grid of 50 ms bins (``shelf_monitor_samples``); every plate's level,
 noise and phase is followed bin by bin (``shelf_monitor_levels``); plates that move together become changes once they are steady
-(``shelf_monitor_changes``). What comes out depends on the samples and their stamps alone.
+(``shelf_monitor_changes``), and changes become events (``shelf_monitor_events``). What comes out depends on the samples and their
+stamps alone. The whole is described in docs/shelves.md.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class ShelfMonitor:
         self._columns = PlateColumns(store)
         self._delay_ns = (bins(max(config.settle_s, config.steady_long_s, config.steady_s)) + 2) * BIN_NS
         self._bridged_bins = bins(config.bridged_gap_s)
-        self._shelf_of_source = {_source(key): key for key in self._columns.shelves}
+        self._sources = [_source(key) for key in self._columns.shelves]
         self._warned: set[tuple[str, ...]] = set()
         self._ignored = 0
         self._start_anew()
@@ -75,7 +76,8 @@ class ShelfMonitor:
         result = StepResult()
         newest = self._samples.newest_bin()
         if newest is not None:
-            self._judge_until(newest + 1, result)
+            # Up to the end of a report: what is left of it may wait for more otherwise.
+            self._judge_until(_report_start(newest) + BINS_PER_REPORT, result)
         self._finish(result)
         self._start_anew()
         return result
@@ -84,7 +86,7 @@ class ShelfMonitor:
         return [self._order_diagnostic(), *(self._shelf_diagnostic(key) for key in self._columns.shelves)]
 
     def _start_anew(self) -> None:
-        self._buffer: EventTimeBuffer[None] = EventTimeBuffer(self._shelf_of_source, int(self._config.max_lateness_s * NANOSECONDS))
+        self._buffer: EventTimeBuffer[None] = EventTimeBuffer(self._sources, int(self._config.max_lateness_s * NANOSECONDS))
         self._samples = SampleBins(self._columns.count)
         #: By shelf and plates; None for readings that are ignored.
         self._streams: dict[tuple[str, str, tuple[str, ...]], _Stream | None] = {}
@@ -226,7 +228,7 @@ class ShelfMonitor:
             message=f"{len(lost)} of {len(self._columns.shelves)} shelves do not report" if lost else "all shelves report",
             values=(
                 ("lost shelves", ", ".join(lost)),
-                ("pieces that came too late", str(dropped)),
+                ("readings and samples that came too late", str(dropped)),
                 ("readings ignored", str(self._ignored)),
             ),
         )

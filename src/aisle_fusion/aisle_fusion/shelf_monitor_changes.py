@@ -1,7 +1,7 @@
 """From plates whose load moved to changes of a shelf: which plates belong together, and how much came or went.
 
 Plates near to one another that move at the same time make a chain. A chain that stands still has come to a plateau. What it stands
-at is told as soon as the plateau is firm and settled when it has lasted for long enough; if the chain moves on before, a firm plateau
+at can be told when the plateau is firm, and is settled when it has lasted for long enough; if the chain moves on before, a firm plateau
 ends a change all the same. A hand that rests on a shelf makes no firm plateau: it is never as still as goods.
 """
 
@@ -29,6 +29,9 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
+#: A gain must keep within this share of what other loads may wander to be no hand, or stand still for so many bins.
+HAND_SHARE = 0.6
+PATIENCE_BINS = 34
 #: What will have changed at a plateau is measured again after so many bins.
 PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
@@ -64,7 +67,7 @@ class Change:
 @dataclass
 class Outcome:
     """What a bin showed, as (columns of a chain, changes on it). ``ended``: chains that are over, by what has changed, if anything;
-    ``present``: chains that have come to a firm plateau, by what will have changed if they stay there."""
+    ``present``: chains that have come to a plateau, by what will have changed if they stay there."""
 
     ended: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
     present: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
@@ -72,7 +75,9 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Chain:
-    """Neighbouring plates in motion. The plateau, if any, lasts from bin ``since`` to bin ``until``."""
+    """Neighbouring plates in motion. The plateau, if any, lasts from bin ``since`` to bin ``until`` at ``loads`` [columns] kg; what will
+    have changed there was first told at ``told_bin``. ``pressed_bins``: for how long a plate was raised on the way; ``still_bins``: for
+    how long all plates stand still now."""
 
     columns: np.ndarray
     start_bin: int
@@ -161,7 +166,7 @@ class ShelfChanges:
             chain.leave()
         self._look_for_plateau(chain, mean)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
-            self._end(chain, self._measure(chain, 1.0), outcome)
+            self._end(chain, self._measure(chain), outcome)
         elif levels.bin - chain.start_bin > self._longest_bins:
             self.abandoned += [int(plate) for plate in chain.columns]
             levels.forget(chain.columns)
@@ -194,10 +199,13 @@ class ShelfChanges:
         slow = chain.since - chain.start_bin >= bins(QUICK_S)
         if small or slow:
             firm = False
-        elif raised:
+        elif raised or chain.pressed_bins > bins(PRESSED_S):
             firm = levels.at_rest_bins(chain.columns, float(size.sum())) >= self._steady_bins
         else:
-            firm = chain.pressed_bins <= bins(PRESSED_S)
+            firm = True
+        if raised and not firm and still < PATIENCE_BINS:
+            # It may be a hand: only what stands stiller than that counts, unless it stands for very long.
+            still = levels.still_bins(chain.columns, HAND_SHARE * tolerance)
         chain.firm = firm or still >= self._steady_long_bins
         # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
         if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
@@ -212,7 +220,7 @@ class ShelfChanges:
         shaking = self._levels.shaking[chain.columns[0] // self._width]
         return np.maximum(self._config.trigger_kg, self._config.trigger_deviations * shaking * self._levels.noise[chain.columns])
 
-    def _measure(self, chain: _Chain, factor: float) -> list[Change]:
+    def _measure(self, chain: _Chain, factor: float = 1.0) -> list[Change]:
         """The significant changes of a chain at its plateau; two hands far enough apart on it give two."""
         levels, config = self._levels, self._config
         plates = self._with_neighbours(chain)

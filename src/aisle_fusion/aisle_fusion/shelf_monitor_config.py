@@ -20,15 +20,15 @@ class ShelfMonitorConfig:
     max_lateness_s: float = parameter(
         1.0, "A shelf whose readings lag more than this behind the newest one is not waited for, s", 0.05, 60.0
     )
-    steady_s: float = parameter(0.3, "A plate must keep its load for this long for a change to be over, s", 0.2, 2.0)
+    steady_s: float = parameter(0.3, "A plate must keep its load for this long for a change to be over, s", 0.2, 1.0)
     steady_long_s: float = parameter(
         1.0,
         "The same where the load grew and trembles, as under a hand, and for slow changes, which may be lifts that pause, s",
         0.2,
-        2.5,
+        1.7,
     )
-    lighter_s: float = parameter(0.5, "A slow loss of load is told provisionally after it has paused for this long, s", 0.2, 2.5)
-    heavier_s: float = parameter(0.65, "A gain that may be a resting hand is told provisionally after this time, s", 0.2, 2.5)
+    lighter_s: float = parameter(0.5, "A slow loss of load is told provisionally after it has paused for this long, s", 0.2, 1.7)
+    heavier_s: float = parameter(0.65, "A gain that may be a resting hand is told provisionally after this time, s", 0.2, 1.7)
     settle_s: float = parameter(1.0, "The load after a change is averaged over this time where nothing else happens, s", 0.2, 2.5)
     trigger_kg: float = parameter(0.004, "A plate is active when its load leaves its level by more than this, kg", 1e-4, 1.0)
     trigger_deviations: float = parameter(6.0, "... and by more than so many standard deviations of its noise", 1.0, 50.0)

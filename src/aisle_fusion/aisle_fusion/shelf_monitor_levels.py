@@ -46,14 +46,15 @@ RELEARN_BINS = 600
 NOISE_FALL = 0.7
 #: Errors of levels are learnt once a second, like noise; the factor on what the noise foretells stays within these bounds.
 ERROR_GAIN = 0.05
-LEAST_ERROR, MOST_ERROR = 0.6, 10.0
+LEAST_ERROR, FIRST_ERROR, MOST_ERROR = 0.6, 2.0, 10.0
 #: Plates that one thing loads: their errors add up as far as a shelf's plates err together.
 USUAL_PLATES = 3
 #: A shelf's shaking is read from the quiet share of its plates, so that a hand on some of them does not count; it takes this many plates.
 QUIET_QUANTILE = 0.35
 QUIET_QUANTILE_OF_NORMAL = 0.4538  # of the absolute value of a standard normal variable
 LEAST_SHAKING_PLATES = 4
-#: What stands by itself keeps within so many standard deviations of the short mean, bin by bin; a hand trembles.
+#: What stands by itself keeps within so many standard deviations of the short mean, bin by bin. A hand trembles by more than this share
+#: of its force.
 REST_DEVIATIONS = 10.0
 TREMBLING_SHARE = 0.025
 #: Shaking up to this factor is chance. It fades with this time constant.
@@ -103,7 +104,7 @@ class PlateLevels:
         self._shaking = np.ones((HISTORY, shelves))
         self.blocks = np.zeros(width)
         #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
-        self._error = np.ones(width)
+        self._error = np.full(width, FIRST_ERROR)
         self._error_count = np.zeros(width)
         self._together = np.zeros(shelves)
         self.noise = np.full(width, config.prior_noise_kg)

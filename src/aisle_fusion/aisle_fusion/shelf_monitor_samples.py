@@ -75,7 +75,7 @@ class SampleBins:
         self._slots, self._width = SLOTS, width
         #: Bin -> samples [slots, width], NaN where there is none. The bin before the first open one is kept for its last samples.
         self._tables: dict[int, np.ndarray] = {}
-        self._first_open_bin: int | None = None
+        self._first_open_bin = 0
         #: What each plate gave last; infinite if it never did.
         self._last_load = np.full(width, np.inf)
         #: Samples that came after their bin had been taken out.
@@ -83,13 +83,11 @@ class SampleBins:
 
     def oldest_bin(self) -> int | None:
         """The oldest bin that has samples and is not taken out."""
-        first = self._first_open_bin
-        return min((number for number in self._tables if first is None or number >= first), default=None)
+        return min((number for number in self._tables if number >= self._first_open_bin), default=None)
 
     def newest_bin(self) -> int | None:
         """The newest bin that has samples and is not taken out."""
-        first = self._first_open_bin
-        return max((number for number in self._tables if first is None or number >= first), default=None)
+        return max((number for number in self._tables if number >= self._first_open_bin), default=None)
 
     def take(self, stream: SampleStream, reading: ScaleReading) -> None:
         """Sorts a reading's samples in."""
@@ -106,13 +104,13 @@ class SampleBins:
             if number > stream.bin:
                 stream.bin, slot = number, 0
             after = slot + end - first
-            table = tables.get(stream.bin)
-            if table is None or after > len(table):
-                table = self._make_room(stream.bin, after)
-            if table is not None:
-                table[slot:after, target] = weights[first:end]
-            else:
+            if stream.bin < self._first_open_bin:
                 self.too_late += end - first
+            else:
+                table = tables.get(stream.bin)
+                if table is None or after > len(table):
+                    table = self._make_room(stream.bin, after)
+                table[slot:after, target] = weights[first:end]
             stamp += (end - first) * period
             first, slot = end, after
         stream.slot = slot
@@ -166,10 +164,8 @@ class SampleBins:
             row[used:] = np.nan
         return stacked
 
-    def _make_room(self, number: int, slots: int) -> np.ndarray | None:
-        """A bin's table with room for so many samples of a plate; None if the bin has been taken out."""
-        if self._first_open_bin is not None and number < self._first_open_bin:
-            return None
+    def _make_room(self, number: int, slots: int) -> np.ndarray:
+        """A bin's table with room for so many samples of a plate."""
         self._slots = max(self._slots, slots)
         grown = np.full((self._slots, self._width), np.nan)
         table = self._tables.get(number)

@@ -30,7 +30,7 @@ class Move:
 #: So many times more children than are kept in the end are merged: several may agree about the present.
 _BRANCHING = 6
 #: Hypotheses of a group that are less likely than this are given up: doubts that small cost more to carry than they are worth.
-_NEGLIGIBLE = 1e-6
+_NEGLIGIBLE = 1e-5
 #: A stray piece that is less likely than this is not thought of when something is taken.
 _NEGLIGIBLE_STRAY = 1e-3
 
@@ -152,9 +152,9 @@ class StoreHypotheses:
     def largest_group(self) -> int:
         return max((len(group.hypotheses) for group in self._groups), default=0)
 
-    def copy(self) -> StoreHypotheses:
-        """The same state, to be changed apart from this one; costs nothing."""
-        return StoreHypotheses(self.limit, self._groups)
+    def copy(self, limit: int | None = None) -> StoreHypotheses:
+        """The same state, to be changed apart from this one, from now on with another limit; costs nothing."""
+        return StoreHypotheses(self.limit if limit is None else limit, self._groups)
 
     def strays(self, shelf: tuple[str, str]) -> list[Stray]:
         """Stray pieces that may well stand on a shelf, sorted."""
@@ -173,16 +173,27 @@ class StoreHypotheses:
                 most[key] = most.get(key, 0) + max(h.counts.get(key, 0) for h in group.hypotheses)
         return {key: most[key] for key in sorted(most) if most[key] > 0}
 
+    def chances(self) -> dict[tuple[str, str], float]:
+        """(visit, product) -> probability that the visit holds any of it."""
+        none: dict[tuple[str, str], float] = {}
+        for group in self._groups:
+            for key in group.carts:
+                held = sum(w for h, w in zip(group.hypotheses, group.weights, strict=True) if h.counts.get(key, 0) > 0)
+                none[key] = none.get(key, 1.0) * (1.0 - held)
+        return {key: 1.0 - none[key] for key in sorted(none)}
+
     def update(
         self,
         event: int,
         judgements: Iterable[tuple[Judgement, float]],
         outcome: Callable[[Hypothesis, int], Outcome],
         dependence: Dependence | None = None,
+        bounds: Sequence[float] | None = None,
     ) -> frozenset[str]:
         """Takes an event's judgements with their log-likelihoods; ``outcome(hypothesis, i)`` is the i-th's in the light of a hypothesis.
 
         The hypothesis holds all that ``dependence`` names. It is worked out from the put-backs among the judgements if not given.
+        ``bounds``: what log-likelihood and prior of each judgement come to at most, falling.
         Returns the visits whose carts may have changed.
         """
         judgements = list(judgements)
@@ -190,17 +201,9 @@ class StoreHypotheses:
         touched = [group for group in self._groups if group.needs(dependence)]
         others = tuple(group for group in self._groups if not group.needs(dependence))
         before = _joined(touched, self.limit)
-        weighed: list[tuple[float, int, int, Outcome]] = []
-        for number, hypothesis in enumerate(before):
-            for index, (_, log_likelihood) in enumerate(judgements):
-                result = outcome(hypothesis, index)
-                weighed.append((-(hypothesis.log_weight + log_likelihood + result.log_prior), number, index, result))
-        weighed.sort(key=lambda entry: entry[:3])
+        weighed = _weighed(before, [log_likelihood for _, log_likelihood in judgements], outcome, bounds)
         merged: dict[tuple, Hypothesis] = {}
-        most = weighed[0][0] - np.log(_NEGLIGIBLE)
         for negative_weight, number, index, result in weighed[: self.limit * _BRANCHING]:
-            if negative_weight > most:
-                break
             _merge(merged, _apply(before[number], event, judgements[index][0], result, -negative_weight))
         after = _split(self._best(merged.values()))
         self._groups = (*others, *after)
@@ -299,6 +302,28 @@ class StoreHypotheses:
 def carts_of(judgements: Iterable[Judgement]) -> set[tuple[str, str]]:
     """The carts (visit, product) that something is put back from."""
     return {(move.visit, move.product) for judgement in judgements for move in judgement if move.visit and move.quantity < 0}
+
+
+def _weighed(
+    hypotheses: Sequence[Hypothesis],
+    log_likelihoods: Sequence[float],
+    outcome: Callable[[Hypothesis, int], Outcome],
+    bounds: Sequence[float] | None,
+) -> list[tuple[float, int, int, Outcome]]:
+    """(-log weight, number of the hypothesis, index of the judgement, outcome) of all children that matter, likeliest first."""
+    found: list[tuple[float, int, int, Outcome]] = []
+    best, span = -np.inf, -float(np.log(_NEGLIGIBLE))
+    for number, hypothesis in enumerate(hypotheses):
+        for index, log_likelihood in enumerate(log_likelihoods):
+            # Both are sorted, likeliest first: what follows cannot be better.
+            if bounds is not None and hypothesis.log_weight + bounds[index] < best - span:
+                break
+            result = outcome(hypothesis, index)
+            weight = hypothesis.log_weight + log_likelihood + result.log_prior
+            best = max(best, weight)
+            found.append((-weight, number, index, result))
+    found.sort(key=lambda entry: entry[:3])
+    return [entry for entry in found if entry[0] <= span - best]
 
 
 def _joined(groups: Sequence[_Group], limit: int) -> tuple[Hypothesis, ...]:

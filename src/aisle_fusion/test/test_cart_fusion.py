@@ -81,6 +81,20 @@ def test_two_products_taken_in_one_event():
     assert contents(cart) == {"box": 1, "tin": 1}
 
 
+def test_a_hand_that_rested_before_a_pick_is_no_goods():
+    rest, pick = shelf_event(8, 8.4, "1", {7: 0.23, 8: 0.21}), shelf_event(8.8, 9.4, "1", {7: -0.31, 8: -0.25})
+    cart = only_cart(alone(rest, pick, reaches=[(7.5, 9.5, "1", 7.5)]))
+    assert contents(cart) == {"green": 2}
+
+
+def test_a_thing_put_back_before_another_is_taken_from_there_is_no_hand():
+    taken = shelf_event(5, 6, "1", {10: -0.25})
+    put, pick = shelf_event(12, 12.5, "1", {10: 0.25}), shelf_event(13.2, 13.7, "1", {9: -0.02, 10: -0.23})
+    cart = only_cart(alone(taken, put, pick, reaches=[(4.5, 6, "1", 10), (11.5, 14, "1", 9.9)]))
+    assert contents(cart) == {"jar": 1}
+    assert len(cart.lines[0].evidence) == 3
+
+
 def test_put_back_leaves_the_cart():
     pick = shelf_event(8, 9, "1", {7: -0.06})
     put = shelf_event(14, 15, "1", {7: 0.03, 8: 0.03})
@@ -116,6 +130,16 @@ def test_two_reach_at_once_into_one_shelf():
     events = shelf_event(12, 13, "1", {2: -0.1}), shelf_event(12.1, 13, "1", {7: -0.03, 8: -0.03})
     records = two_shoppers(*events, ann=[(11.5, 13, "1", 2)], bob=[(11.5, 13, "1", 7.5)], ann_x=0.3, bob_x=0.65)
     assert by_shopper(run(records)) == {"Ann": {"red": 1}, "Bob": {"green": 1}}
+
+
+def test_one_person_is_hardly_at_two_places_at_once():
+    """Bob's hand is nearer to both, but he has only been at one of them; without the other event it would have been his."""
+    left, right = shelf_event(12, 13, "1", {2: -0.1}), shelf_event(12, 13, "1", {11: -0.25})
+    ann, bob = [(11.5, 13, "1", 3.4)], [(11.5, 12.2, "1", 3.2), (12.2, 13, "1", 11)]
+    alone_there = by_shopper(run(two_shoppers(left, ann=ann, bob=bob, ann_x=0.3, bob_x=0.7)))
+    assert alone_there == {"Ann": {}, "Bob": {"red": 1}}
+    both = by_shopper(run(two_shoppers(left, right, ann=ann, bob=bob, ann_x=0.3, bob_x=0.7)))
+    assert both == {"Ann": {"red": 1}, "Bob": {"jar": 1}}
 
 
 def test_crossed_hands_outweigh_bodies():

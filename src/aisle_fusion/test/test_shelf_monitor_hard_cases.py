@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import pickle
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
-from shelf_scenes import NOISES, TWELVE, Move, ShelfScene, deviation, grams, make_store, run_monitor, run_scenes, second
+from shelf_scenes import (
+    NOISES,
+    PERIOD_NS,
+    START_NS,
+    TWELVE,
+    Move,
+    ShelfScene,
+    deviation,
+    grams,
+    make_store,
+    run_monitor,
+    run_scenes,
+    second,
+)
 
-from aisle_contract.records import DiagnosticLevel, ShelfEvent, ShelfEventStatus
+from aisle_contract.records import DiagnosticLevel, ScaleReading, ShelfEvent, ShelfEventStatus
 from aisle_fusion.shelf_monitor import ShelfMonitor
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
 from aisle_store.store import ShelfKey
@@ -280,3 +293,40 @@ def test_the_monitor_alone_is_run_by_readings_in_any_batches():
     ]
     assert by_batch[0]
     assert all(told == by_batch[0] for told in by_batch[1:])
+
+
+def odd_readings(seed: int, keys: list[ShelfKey], plates: tuple[str, ...]) -> Iterator[ScaleReading]:
+    """Readings of any length and rate, in any order of plates, with jumps of the clock, broken values and loads that change."""
+    rng = np.random.default_rng(seed)
+    time = {key: START_NS + int(rng.integers(0, 10**9)) for key in keys}
+    load = {key: rng.uniform(-1, 3, len(plates)) for key in keys}
+    for number in range(300):
+        key = keys[rng.integers(0, len(keys) if number < 150 else 2)]
+        count, period = int(rng.choice([0, 1, 2, 12, 60])), int(rng.choice([PERIOD_NS, 10**8, 3 * 10**8, 2_000_000, 1]))
+        if rng.random() < 0.02:
+            time[key] += int(rng.choice([-(10**9), 5 * 10**9, 2 * 10**8]))
+        if rng.random() < 0.1:
+            load[key] = load[key] + rng.normal(0, 0.3, len(plates)) * (rng.random(len(plates)) < 0.2)
+        weights = (load[key] + rng.normal(0, 0.0005, (count, len(plates)))).astype(np.float32)
+        if rng.random() < 0.1 and count:
+            weights[rng.integers(0, count)] = rng.choice([np.nan, np.inf, -np.inf, 1e30, 1e5])
+        turned = -1 if rng.random() < 0.05 else 1
+        yield ScaleReading(time[key], *key, period, plates[::turned], weights[:, ::turned])
+        time[key] += count * period + int(rng.integers(0, 3_000_000))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(12))
+def test_odd_readings_break_nothing(seed: int):
+    keys = [("1", "1"), ("1", "2"), ("2", "1")]
+    plates = TWELVE[: 1 + seed]
+    reports, _ = run_monitor(odd_readings(seed, keys, plates), make_store(dict.fromkeys(keys, plates)))
+    stamps = [report.stamp_ns for report in reports]
+    assert all(np.diff(stamps) > 0)
+    last: dict[str, ShelfEventStatus] = {}
+    for event in (event for report in reports for event in report.events):
+        assert last.get(event.event, ShelfEventStatus.PROVISIONAL) == ShelfEventStatus.PROVISIONAL
+        last[event.event] = event.status
+        assert np.isfinite(event.change).all()
+        assert np.isfinite(event.deviation).all()
+    assert ShelfEventStatus.PROVISIONAL not in last.values()

@@ -4,7 +4,7 @@ to the wrong one of two, a calibration that is a little off, clocks that are not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class FrameTroubles:
         if person not in self._blind:
             self._blind[person] = Episodes(self._blind_stream.spawn(1)[0], self._troubles.blind_rate_hz, 0.5, 3.0)
             self._bias[person] = self._blind_stream.standard_normal(2) * self._troubles.person_bias_share
-        return on(self._blind[person].within(0.0 if not len(times) else times[0], times[-1] if len(times) else 0.0), times)
+        return on(self._blind[person].within(times[0], times[-1]), times)
 
     def bias(self, person: str) -> np.ndarray:
         """Lasting offset [2] of a person in the image, as a share of his height there; ask ``overlooked`` first."""
@@ -53,7 +53,9 @@ class FrameTroubles:
         self._blind = {person: self._blind[person] for person in persons if person in self._blind}
         self._bias = {person: self._bias[person] for person in persons if person in self._bias}
 
-    def exchange_limbs(self, boxes: Sequence[np.ndarray], keypoints: Sequence[np.ndarray], overlap) -> None:
+    def exchange_limbs(
+        self, boxes: Sequence[np.ndarray], keypoints: Sequence[np.ndarray], overlap: Callable[[np.ndarray, np.ndarray], float]
+    ) -> None:
         """Gives forearms [17, 3] of one person to another, both ways, where boxes overlap; changes ``keypoints``."""
         for i in range(len(boxes)):
             for j in range(i):

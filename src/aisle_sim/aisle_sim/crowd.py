@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aisle_contract.records import NANOSECONDS, GateEventKind
+from aisle_contract.records import NANOSECONDS
 from aisle_sim.camera_sensor import CameraSensor
 from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.crowd_world import CrowdWorld, Visit
@@ -113,9 +113,3 @@ class _Crowd:
         self._late = [] if is_last else [record for record in records if record.stamp_ns >= end]
         start, self._given_ns = self._given_ns, end
         return CrowdWindow(start, end, [record for record in records if is_last or record.stamp_ns < end], tuple(gone))
-
-
-def entry_stamps(visit: Visit, start_ns: int) -> tuple[int, int]:
-    """When somebody came in and left, ns."""
-    times = {crossing.kind: start_ns + round(crossing.time_s * NANOSECONDS) for crossing in visit.crossings}
-    return times[GateEventKind.ENTRY], times[GateEventKind.EXIT]

@@ -35,18 +35,20 @@ from aisle_sim.true_events import TrueEvent, true_event
 from aisle_store.store import PlateKey, ShelfKey, Store
 
 #: Standing place: distance of the body's middle from the plates' front edge, and sideways, m.
-_STANDING_DISTANCES_M = (0.33, 0.43, 0.53)
+_STANDING_DISTANCES_M = (0.30, 0.38, 0.48)
 _SIDEWAYS_M = tuple(np.arange(-6, 7) * 0.1)
-_STANDING_APART_M = 0.45
-_COMFORTABLE_GAP_M = 0.65
+_STANDING_APART_M = 0.5
+_COMFORTABLE_GAP_M = 0.8
 _ARRIVED_M = 0.1
+#: One after the other through the entrance.
+_GATE_HEADWAY_S = 1.5
 _TURN_S = 0.6
-_LOOSEN_AFTER_S = 2.0
-_SQUEEZE_AFTER_S = 6.0
+_LOOSEN_AFTER_S = 0.8
+_SQUEEZE_AFTER_S = 2.5
 _GIVE_UP_AFTER_S = 25.0
 _HAND_OVER_M = 0.75
 _HAND_OVER_PATIENCE_S = 15.0
-_CANDIDATES = 5
+_CANDIDATES = 3
 #: Who finds no room at a shelf so often walks somewhere else first.
 _REFUSALS = 3
 #: Weights that no plate tells apart, as a share.
@@ -119,7 +121,7 @@ class _Person:
 
 
 class CrowdWorld:
-    """Made for one seed; ``advance`` gives the visits that ended. Raises ValueError for a store without gates or goods."""
+    """Made for one seed; ``step`` goes on and gives the visits that ended. Raises ValueError for a store without gates or goods."""
 
     def __init__(self, store: Store, config: CrowdConfig, profile: SensorProfile, seed: int) -> None:
         self._store, self._config, self._hands, self._seed = store, config, profile.hands, seed
@@ -136,6 +138,7 @@ class CrowdWorld:
         self._steps = 0
         self._came = self._restocked = 0
         self._next_arrival_s = 0.0
+        self._last_entry_s = -np.inf
         self._next_restock_s = float(self._rng.exponential(config.restock_every_s)) if config.restock_every_s else np.inf
         self._equals = self._equal_weights()
 
@@ -183,6 +186,8 @@ class CrowdWorld:
             self._enter_staff(now)
 
     def _room_at_entrance(self) -> bool:
+        if self.now_s - self._last_entry_s < _GATE_HEADWAY_S:
+            return False
         start = self._grid.points[self._outside_in]
         return all(np.linalg.norm(person.place - start) > 1.0 for person in self._people)
 
@@ -196,6 +201,7 @@ class CrowdWorld:
         if alone and rng.random() < self._config.in_company and now - alone[-1].first_s < 20.0:
             person.companion, alone[-1].companion = alone[-1], person
         self._people.append(person)
+        self._last_entry_s = now
 
     def _enter_staff(self, now: float) -> None:
         self._restocked += 1
@@ -205,6 +211,7 @@ class CrowdWorld:
         missing = [facing for facing in emptiest[: self._config.restock_facings] if len(facing.pieces) < facing.capacity]
         person = _Person(name, rng, 0, now, self._grid.points[self._outside_in].copy(), staff=True, to_refill=missing)
         self._people.append(person)
+        self._last_entry_s = now
 
     def _is_out(self, person: _Person) -> bool:
         return bool(np.linalg.norm(person.place - self._grid.points[self._outside_out]) < 0.15)
@@ -220,7 +227,8 @@ class CrowdWorld:
         return Visit(person.name, motion, crossings, contacts, tuple(person.events), items)
 
     @staticmethod
-    def _with_bent_reaches(person: _Person, motion: ShopperMotion):
+    def _with_bent_reaches(person: _Person, motion: ShopperMotion) -> list[tuple[ShelfContact, Reach]]:
+        """Contacts with their reaches as the body makes them."""
         at = {id(reach): bent for reach, bent in zip(person.reaches, motion.reaches, strict=True)}
         return [(contact, at[id(contact.reach)]) for contact in person.contacts]
 
@@ -403,7 +411,7 @@ class CrowdWorld:
         cells = self._steering.cells(spots)
         at = self._grid.points[cells]
         reach = self._steering.distances(cells[len(_SIDEWAYS_M) // 2])
-        cost = 6.0 * np.linalg.norm(at - front + _STANDING_DISTANCES_M[0] * forward, axis=1) ** 2 + person.rng.uniform(0, 0.1, len(at))
+        cost = 12.0 * np.linalg.norm(at - front + _STANDING_DISTANCES_M[0] * forward, axis=1) ** 2 + person.rng.uniform(0, 0.1, len(at))
         cost += np.where(self._grid.free[cells] & (reach[cells] < 3.0), 0.0, np.inf)
         if claimed:
             apart = np.linalg.norm(at[:, None] - np.array(claimed), axis=2).min(axis=1)

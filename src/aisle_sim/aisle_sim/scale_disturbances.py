@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
-from aisle_sim.episodes import Episodes, on
+from aisle_sim.episodes import Episode, Episodes, on
 from aisle_sim.profiles import ScaleTroubles
 
 #: Heavy tails: Student's t with so many degrees of freedom has a variance, but no fourth moment.
@@ -18,6 +18,8 @@ _TAIL_FREEDOM = 3.0
 _FLICKER_S = (0.05, 0.2, 0.8, 3.2, 12.8, 51.2, 204.8)
 _WARMING_S = 120.0
 _CREEP_S = 20.0
+#: Deviation of the logarithm of the noise from shelf to shelf.
+_SHELF_LOUDNESS = 0.7
 _BURST_HZ = (7.0, 13.0)
 
 
@@ -26,7 +28,8 @@ class ShelfTroubles:
 
     def __init__(self, troubles: ScaleTroubles, plates: int, rate_hz: float, rng: np.random.Generator) -> None:
         self._troubles, self._plates, self._rate_hz, self._rng = troubles, plates, rate_hz, rng
-        self._loudness = np.exp(rng.normal(0, 0.4, plates))
+        # Plates differ, shelves more so.
+        self._loudness = np.exp(rng.normal(0, _SHELF_LOUDNESS) + rng.normal(0, 0.4, plates))
         self._spreading = self._draw_spreading()
         self._flicker_memory = np.zeros((len(_FLICKER_S), 1, plates))
         self._slope_kg_per_s, self._warmth_kg = np.zeros(plates), np.zeros(plates)
@@ -104,7 +107,7 @@ class ShelfTroubles:
         self._slope_kg_per_s, self._warmth_kg = slope, course[-1]
         return course
 
-    def _burst(self, times: np.ndarray, burst) -> np.ndarray:
+    def _burst(self, times: np.ndarray, burst: Episode) -> np.ndarray:
         rng = burst.rng()
         level = self._troubles.burst_kg * rng.lognormal(0, 0.7)
         amplitudes = level * rng.normal(0.7, 0.4, self._plates)

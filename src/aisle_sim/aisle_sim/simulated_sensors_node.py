@@ -28,7 +28,7 @@ class SimulatedSensorsConfig:
 
     sessions: str = parameter("", "File of labelled sessions (JSON)")
     session_ids: str = parameter("", "Names of the sessions to play, separated by commas, in this order; empty: all")
-    profile: str = parameter("nominal", "How good the sensors are: clean, nominal or harsh")
+    profile: str = parameter("nominal", "How good the sensors are: clean, nominal, harsh or adverse")
     seed: int = parameter(0, "Seed of everything random", 0)
     speed: float = parameter(1.0, "How many times faster than real time", 0.01, 100.0)
     listeners_timeout_s: float = parameter(30.0, "The graph's nodes are waited for at most this long before playing, s", 0.0, 600.0)

@@ -16,10 +16,10 @@ _SPEEDS = (1.2, 0.7, 0.3)
 _DIRECTIONS = 16
 _LOOK_AHEAD_S = 0.4
 #: Nobody comes nearer to another than this by his own step, m; after waiting in vain people turn sideways and squeeze past.
-_BODY_APART_M = 0.42
-_SQUEEZED_APART_M = 0.30
-_COMFORT_M = 0.75
-_NEARNESS_COST = 1.6
+_BODY_APART_M = 0.5
+_SQUEEZED_APART_M = 0.27
+_COMFORT_M = 0.9
+_NEARNESS_COST = 2.0
 _TURNING_COST = 0.03
 _UNREACHABLE_M = 1e6
 _FIELDS_KEPT = 512

@@ -25,6 +25,7 @@ SHELF_HEIGHT_M = 0.24
 _WIDTH_M = PLATES_PER_SHELF * PLATE_WIDTH_M
 _PANEL_DEPTH_M, _PANEL_HEIGHT_M = 0.03, 1.95
 _ROW_DEPTH_M = PLATE_DEPTH_M + _PANEL_DEPTH_M
+_PASSAGE_M = 1.0
 _LANE_M, _GATE_WIDTH_M, _GATE_FROM_CORNER_M = 1.3, 0.95, 0.35
 _NARROWEST_AISLE_M, _WIDEST_AISLE_M, _FRONT_M = 1.2, 1.6, 1.5
 _CAMERA_HEIGHT_M, _CAMERA_FOCAL_PX, _CAMERA_TILT_RAD, _CAMERA_EVERY_M = 2.9, 330.0, np.radians(45.0), 6.0
@@ -52,12 +53,13 @@ class StoreConfig:
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of gondolas: ``front_y`` m of its shelves' edges; they face +y or -y; ``x`` m of the left end."""
+    """One row of gondolas: ``front_y`` m of its shelves' edges; they face +y or -y; ``x`` m: left end, ``step`` m to the next."""
 
     front_y: float
     faces_up: bool
     x: float
     gondolas: int
+    step: float
 
 
 def generate_store(config: StoreConfig, seed: int = 0, name: str | None = None) -> Store:
@@ -106,8 +108,11 @@ def _rows(config: StoreConfig, length: float, depth: float) -> tuple[list[_Row],
         y -= width + 2 * _ROW_DEPTH_M
     aisles.append((y / 2, y))
     counts = [needed // len(rows) + (i < needed % len(rows)) for i in range(len(rows))]
-    start = (length - max(counts) * _WIDTH_M) / 2
-    return [_Row(front, up, start, count) for (front, up), count in zip(rows, counts, strict=True)], aisles
+    # Where there is room, people can walk through between the gondolas of a row.
+    gap = (length - 2 * _LANE_M - max(counts) * _WIDTH_M) / max(max(counts) - 1, 1)
+    gap = gap if gap >= _PASSAGE_M else 0.0
+    start = (length - max(counts) * (_WIDTH_M + gap) + gap) / 2
+    return [_Row(front, up, start, count, _WIDTH_M + gap) for (front, up), count in zip(rows, counts, strict=True)], aisles
 
 
 def _gondolas(rows: list[_Row], plates: int) -> dict[str, Gondola]:
@@ -120,9 +125,9 @@ def _gondolas(rows: list[_Row], plates: int) -> dict[str, Gondola]:
             if row.faces_up:
                 # Seen from the aisle its x runs to the left in the store: turned by half a turn.
                 pose[:2, :2] = -np.eye(2)
-                pose[:2, 3] = row.x + (place + 1) * _WIDTH_M, row.front_y - PLATE_DEPTH_M
+                pose[:2, 3] = row.x + place * row.step + _WIDTH_M, row.front_y - PLATE_DEPTH_M
             else:
-                pose[:2, 3] = row.x + place * _WIDTH_M, row.front_y + PLATE_DEPTH_M
+                pose[:2, 3] = row.x + place * row.step, row.front_y + PLATE_DEPTH_M
             pose[:3, 3] = pose[:3, 3].round(4)
             here = min(left, len(BOARD_HEIGHTS_M) * PLATES_PER_SHELF)
             left -= here

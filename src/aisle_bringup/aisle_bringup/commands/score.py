@@ -1,4 +1,4 @@
-"""./aisle score: labelled sessions re-enacted through the offline chain, receipts compared with the labels."""
+"""./aisle score: labelled or made-up sessions re-enacted, or a crowd simulated, and billed offline; receipts against the truth."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ from aisle_viz.failure_plot import FailurePanel, plot_failures
 SUMMARY = "Re-enact labelled sessions or simulate a crowd, bill them offline and compare the receipts with the truth"
 EXAMPLE = "./aisle score --store config/stores/nanostore-2019-11 --sessions config/stores/nanostore-2019-11/sessions.json --seeds 3"
 
-
 _PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -52,12 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
     parser.add_argument("--crowd", type=_count, metavar="N", help="instead of sessions: a simulated crowd, at most N inside at once")
-    parser.add_argument("--minutes", type=_minutes, default=10.0, metavar="M", help="let the crowd in for so long (default: 10)")
+    parser.add_argument("--minutes", type=_positive, default=10.0, metavar="M", help="let the crowd in for so long (default: 10)")
     parser.add_argument(
         "--item-camera", type=_share, default=0.0, metavar="P", help="add a camera for things in hands that is right so often"
     )
-    parser.add_argument("--seed", type=_seed, metavar="S", help="play with this seed only")
-    parser.add_argument("--area", type=_minutes, default=60.0, metavar="M2", help="floor of the made-up store, m^2 (default: 60)")
+    parser.add_argument(
+        "--seed", type=_seed, metavar="S", help="play with this seed only; random sessions and made-up stores are drawn with it too"
+    )
+    parser.add_argument("--area", type=_positive, default=60.0, metavar="M2", help="floor of the made-up store, m^2 (default: 60)")
     parser.add_argument("--plates", type=_count, default=1_000, metavar="N", help="plates of the made-up store (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
     parser.add_argument(
@@ -90,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("expected one of --sessions FILE, --random N and --crowd N")
     if args.crowd is None and args.store is None:
         raise CommandError("--store is missing: sessions need the store that they are played in")
+    if args.crowd is not None and (args.session or args.failure is not None):
+        raise CommandError("--session and --failure are for sessions, a crowd is one whole: its wrong lines are told with place and time")
     try:
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
         return _score_crowd(args, settings) if args.crowd is not None else _score_sessions(args, settings)
@@ -150,14 +153,10 @@ def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
             )
             results.append(score_crowd(task, seed, advanced=_seconds_of(round(60 * args.minutes), advance)))
     scores = [result.score for result in results]
-    played = {
-        "shoppers": sum(result.people for result in results),
-        "simulated_s": sum(result.simulated_s for result in results),
-        "wall_s": round(sum(result.wall_s for result in results), 1),
-    }
+    played = {"shoppers": sum(result.people for result in results), "simulated_s": sum(result.simulated_s for result in results)}
     figures = {"profile": args.profile, "seeds": len(seeds), "crowd": args.crowd, **played, **summary(scores, source="simulated")}
     _report(args, scores, figures, stores[0])
-    print(f"simulated: {played['shoppers']} shoppers, {played['simulated_s']:.0f} s in {played['wall_s']:.0f} s")
+    print(f"simulated: {played['shoppers']} shoppers, {played['simulated_s']:.0f} s in {sum(result.wall_s for result in results):.0f} s")
     return 0
 
 
@@ -272,13 +271,13 @@ def _seed(text: str) -> int:
 
 
 def _share(text: str) -> float:
-    value = _minutes(text)
+    value = _positive(text)
     if value > 1:
         raise argparse.ArgumentTypeError(f"found '{text}', expected a share above 0 and at most 1")
     return value
 
 
-def _minutes(text: str) -> float:
+def _positive(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
