@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from aisle_contract.config import from_mapping
-from aisle_contract.records import NANOSECONDS, PersonDetections, ScaleReading
+from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, PersonDetections, ScaleReading
 from aisle_sim.camera_sensor import camera_records
 from aisle_sim.enacted_events import enact
 from aisle_sim.gate_sensor import gate_records
@@ -39,8 +39,6 @@ from aisle_sim.simulator import DEFAULT_START_NS, SensorRecord
 from aisle_store.store import Store
 from aisle_store.store_documents import StoreError, read_document
 
-#: Who comes to refill shelves begins with this; what he moves is in nobody's cart.
-STAFF_PREFIX = "staff:"
 #: Hands reach no farther across from one person to another.
 _HAND_OVER_REACH_M = 1.3
 _HAND_OVER_HEIGHT_M = 1.05
