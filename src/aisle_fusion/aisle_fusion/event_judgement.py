@@ -35,6 +35,8 @@ _PAIR_CUT = 7.0
 _MOST_PAIRS = 25
 #: What sights of things in hands may add to a pair, at most that is thought of (nats).
 _PAIR_SIGHT = 6.0
+#: A hand near the plates tells no more than this (nats) about a second person in the same event.
+_LOG_COMPANY = 3.0
 #: Products from elsewhere in the catalogue that are tried: the ones that fit best by weight; and of those that have no place at all.
 _MISPLACED_TRIED = 3
 _UNPLACED_TRIED = 6
@@ -51,7 +53,8 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     elsewhere_share: float = parameter(0.15, "Share of put-backs away from the product's home", 0.0, 1.0)
     unheld_share: float = parameter(0.001, "Share of put-backs of a product that the person is not known to hold", 0.0, 1.0)
     restock_share: float = parameter(0.05, "How often people who are not known put goods on the shelves, against put-backs", 0.0, 10.0)
-    pair_share: float = parameter(0.015, "Share of events that are two moves in one", 0.0, 0.5)
+    pair_share: float = parameter(0.015, "Share of events that are two moves of one person in one", 0.0, 0.5)
+    two_people_share: float = parameter(0.005, "Share of events that are a move each of two people", 0.0, 0.5)
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
     both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
@@ -364,11 +367,18 @@ class EventJudge:
                     continue
                 if first == second and visit_b < visit_a:
                     continue
-                together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else ratio_a + ratio_b
+                together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else self._both(ratio_a, ratio_b)
                 together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
                 found.append(Candidate(judgement, base + together, place))
         return found
+
+    def _both(self, first: float, second: float) -> float:
+        """Log ratio of two people's moves in one event, given that of each: who keeps another company has a hand near without taking."""
+        config = self._config
+        return (
+            max(first, second) + min(first, second, _LOG_COMPANY) + float(np.log(config.two_people_share / max(config.pair_share, 1e-12)))
+        )
 
     def _pair_places(self) -> dict[str, np.ndarray]:
         """Product -> places (indices) for those that may have stood at the plates that changed, sorted."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from aisle_bringup.command import CommandError, load, repository_root
 
-SUMMARY = "Measure speed: the offline chain against real time, filters against filterpy; trackers against those of others"
+SUMMARY = "Measure speed: the offline chain against real time, fusion, filters against filterpy; trackers against those of others"
 EXAMPLE = """./aisle bench kalman_filters --json figures.json
   ./aisle bench track --json figures.json"""
 
