@@ -1,8 +1,9 @@
 """How well a person's hands and body fit to a change of load: likelihood ratios against "somebody else, anywhere".
 
-A hand is at the plates when the load changes: between shortly before it begins and the end, and of a long event (a hand that rested on the
-plates first) towards its end. The wrist's distance is that to the space above a plate where a hand can be; the body must stand in front of
-the shelf within an arm's reach. Both ratios have floors, since wrists are now and then wrong and people reach around others.
+A hand is at the plates when the load changes: between shortly before it begins and the end, and in a long event (a hand that rested there
+first, a load that took long to be steady) at any time of it. The wrist's distance is that to the space above a plate where a hand can be;
+the body must stand in front of the shelf within an arm's reach. Both ratios have floors, since wrists are now and then wrong and people
+reach around others.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _HAND_LENGTH = 0.08
 _HEIGHT_TOLERANCE = 0.08
 #: Of a hand's distances during an event, this quantile counts.
 _NEAR_QUANTILE = 0.1
+#: But in a long event a hand need not be there longer than for so many samples.
+_MOST_NEARER = 3
 #: How much of a wrist's own deviation shows in that quantile.
 _WRIST_SHARE = 0.6
 #: Who is farther than this from the shelf (m) before and after has not been there between.
@@ -54,7 +57,7 @@ class ProximityConfig:
     reach_m: float = parameter(0.7, "How far in front of a shelf's edge a person can stand and still reach it (m)", 0.3, 2.0)
     lead_s: float = parameter(0.25, "The hand comes this long before the load begins to change (s)", 0.0, 5.0)
     trail_s: float = parameter(0.15, "The hand may leave this long after the load was steady again (s)", 0.0, 5.0)
-    change_s: float = parameter(4.0, "The load goes or comes within this time before it is steady, however long the event (s)", 0.1, 60.0)
+    change_s: float = parameter(25.0, "The load goes or comes within this time before it is steady, however long the event (s)", 0.1, 120.0)
     longest_unseen_s: float = parameter(20.0, "A person out of view for longer is not thought to have taken anything (s)", 0.0, 600.0)
 
 
@@ -164,7 +167,8 @@ class HandProximity:
         np.minimum.at(reach, (slice(None), owners), front.outside_hand_room(front.local(wrists)))
         reach = reach[:, np.isfinite(reach[0])]
         # Not the very nearest: one wrong wrist decides nothing.
-        distance = np.quantile(reach, _NEAR_QUANTILE, axis=1)
+        samples_nearer = min(_NEAR_QUANTILE * (reach.shape[1] - 1), _MOST_NEARER)
+        distance = np.quantile(reach, samples_nearer / max(reach.shape[1] - 1, 1), axis=1)
         spread = np.hypot(config.hand_deviation_m, _WRIST_SHARE * float(np.median(wrist_deviation)))
         hand = config.hand_gain * _falling(distance / spread, config.hand_tail) + config.hand_floor
         stance = (aside / config.stance_deviation_m) ** 2 + (outside / _OUTSIDE_M) ** 2
