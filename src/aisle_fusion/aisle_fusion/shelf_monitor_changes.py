@@ -38,6 +38,10 @@ PRESENT_EVERY_BINS = 4
 SMALL_CHANGES = 2.5
 #: A change is clear when it is so many times what a steady load may wander.
 CLEAR_RANGES = 4.0
+#: What has settled while the shelf still shook too much to tell a change from none is measured again for so many bins.
+DOUBT_BINS = 60
+#: Below so many standard deviations there is nothing to doubt.
+LEAST_DOUBT_DEVIATIONS = 1.5
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Outcome:
 class _Chain:
     """Neighbouring plates in motion. The plateau, if any, lasts from bin ``since`` to bin ``until`` at ``loads`` [columns] kg; what will
     have changed there was first told at ``told_bin``. ``pressed_bins``: for how long a plate was raised on the way; ``still_bins``: for
-    how long all plates stand still now."""
+    how long all plates stand still now; ``doubt_bins``: for how many bins it could not be told whether anything has changed."""
 
     columns: np.ndarray
     start_bin: int
@@ -87,6 +91,7 @@ class _Chain:
     firm: bool = False
     told_bin: int = -1
     still_bins: int = 0
+    doubt_bins: int = 0
     loads: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def leave(self) -> None:
@@ -166,7 +171,13 @@ class ShelfChanges:
             chain.leave()
         self._look_for_plateau(chain, mean)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
-            self._end(chain, self._measure(chain), outcome)
+            measured = self._measure(chain)
+            if not measured and chain.doubt_bins < DOUBT_BINS and self._may_have_changed(chain):
+                # The older part of the plateau shook most.
+                chain.doubt_bins += 1
+                chain.since += 1
+            else:
+                self._end(chain, measured, outcome)
         elif levels.bin - chain.start_bin > self._longest_bins:
             self.abandoned += [int(plate) for plate in chain.columns]
             levels.forget(chain.columns)
@@ -220,8 +231,33 @@ class ShelfChanges:
         shaking = self._levels.shaking[chain.columns[0] // self._width]
         return np.maximum(self._config.trigger_kg, self._config.trigger_deviations * shaking * self._levels.noise[chain.columns])
 
+    def _may_have_changed(self, chain: _Chain) -> bool:
+        """Whether the load is off by as much as goods weigh, though not by enough for what is known of it."""
+        plates, change, deviation = self._loads_at_plateau(chain)
+        if not len(plates):
+            return False
+        largest = int(np.argmax(np.abs(change)))
+        near = slice(max(largest - NEIGHBOURS, 0), largest + NEIGHBOURS + 1)
+        total, total_deviation = abs(float(change[near].sum())), float(np.sqrt((deviation[near] ** 2).sum()))
+        return total >= max(self._config.least_change_kg, LEAST_DOUBT_DEVIATIONS * total_deviation)
+
     def _measure(self, chain: _Chain, factor: float = 1.0) -> list[Change]:
         """The significant changes of a chain at its plateau; two hands far enough apart on it give two."""
+        plates, change, deviation = self._loads_at_plateau(chain)
+        if not len(plates):
+            return []
+        size = np.abs(change)
+        least = max(self._config.trigger_kg, self._config.neighbour_share * float(size.max()))
+        cores = np.flatnonzero(size > np.maximum(CORE_DEVIATIONS * deviation, least))
+        changes = []
+        for within in _parts(cores, plates, change, self._config.separation_plates):
+            found = self._change(plates[within], change[within], deviation[within], chain)
+            if self._is_significant(found, factor):
+                changes.append(found)
+        return changes
+
+    def _loads_at_plateau(self, chain: _Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Columns of a chain and beside it, how far their loads are off their levels at its plateau, and the deviations of that, kg."""
         levels, config = self._levels, self._config
         plates = self._with_neighbours(chain)
         after, after_variance = levels.load_between(chain.since, chain.until, plates)
@@ -230,19 +266,10 @@ class ShelfChanges:
         seen = np.abs(change) <= self._capacity[plates]
         plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
         if not len(plates):
-            return []
-        size = np.abs(change)
+            return plates, change, after_variance
         drift = config.drift_kg_per_s * max(chain.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        creep = config.creep_share * float(size.max())
-        deviation = np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
-        least = max(config.trigger_kg, config.neighbour_share * float(size.max()))
-        cores = np.flatnonzero(size > np.maximum(CORE_DEVIATIONS * deviation, least))
-        changes = []
-        for within in _parts(cores, plates, change, config.separation_plates):
-            found = self._change(plates[within], change[within], deviation[within], chain)
-            if self._is_significant(found, factor):
-                changes.append(found)
-        return changes
+        creep = config.creep_share * float(np.abs(change).max())
+        return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain) -> Change:
         own = plates[np.isin(plates, chain.columns)]

@@ -299,8 +299,9 @@ class PlateLevels:
             blocked = self.busy[(self.blocks[self.busy] >= LEARNING_BLOCKS) & (self.bin - self.start_bin[self.busy] <= RELEARN_BINS)]
             known[blocked] = False
         np.minimum(units, CLIPPED_AT, out=units)
-        # What shakes a whole shelf at once passes in most cases: it is learnt slowly.
-        gain = np.maximum(NOISE_GAIN, FIRST_GAIN / (self.blocks + PRIOR_WEIGHT)) / shaking
+        gain = np.maximum(NOISE_GAIN, FIRST_GAIN / (self.blocks + PRIOR_WEIGHT))
+        # What shakes a whole shelf at once passes in most cases: it is learnt slowly, unless it is all that the plate has ever shown.
+        gain = np.where(self.blocks < LEARNING_BLOCKS, gain, gain / shaking)
         grown = self.noise * np.exp(gain * (units - CLIPPED_MEAN))
         np.copyto(self.noise, np.maximum(grown, self._config.least_noise_kg), where=known)
         self.blocks += known
