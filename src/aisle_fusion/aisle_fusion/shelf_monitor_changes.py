@@ -38,6 +38,8 @@ PRESENT_EVERY_BINS = 4
 SMALL_CHANGES = 2.5
 #: A change is clear when it is so many times what a steady load may wander.
 CLEAR_RANGES = 4.0
+#: Goods that came and goods that went at once are told apart from a shelf that bends from so many times the least change on.
+BOTH_WAYS = 4.0
 #: What has settled while the shelf still shook too much to tell a change from none is measured again for so many bins.
 DOUBT_BINS = 60
 #: Below so many standard deviations there is nothing to doubt.
@@ -277,8 +279,14 @@ class ShelfChanges:
         return Change(start, max(chain.since, start + 1), plates, change, deviation)
 
     def _is_significant(self, change: Change, factor: float) -> bool:
-        least = self._config.least_change_deviations * factor * change.total_deviation
-        return abs(change.total) >= max(self._config.least_change_kg, least)
+        """A change of the sum, or goods that came and goods that went: their sum may be nothing."""
+        config = self._config
+        least = config.least_change_deviations * factor * change.total_deviation
+        if abs(change.total) >= max(config.least_change_kg, least):
+            return True
+        came = float(change.change[change.change > 0].sum())
+        went = came - change.total
+        return min(came, went) >= max(BOTH_WAYS * config.least_change_kg, least)
 
     def _end(self, chain: _Chain, changes: list[Change], outcome: Outcome) -> None:
         """Puts a chain's plates to rest at the level of its plateau."""
