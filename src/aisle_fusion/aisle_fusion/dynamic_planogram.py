@@ -24,6 +24,8 @@ _STRAY_SPREAD = 2.0
 _PLACES_OF_A_PICK = 2 * PLACES_PER_PLATE
 #: Share of a shelf's picks that places have where the planogram has nothing.
 _EMPTY_SHARE = 0.3
+#: At most so many products stand in the shop without a place in the planogram, for each one that has a place.
+_GAPS_PER_PLACED = 0.05
 #: Counts of one product below this are forgotten; no more products than this are counted beside a shelf's own.
 _LEAST_COUNT = 0.02
 _MOST_FOREIGN = 24
@@ -37,7 +39,7 @@ class PlanogramConfig:
         0.0005, "How much of a product whose home is elsewhere stands on a shelf, against one at home", 0.0, 0.5
     )
     unplaced_share: float = parameter(
-        2.5, "The same over the whole store for a product of the catalogue to which the planogram gives no place", 0.0, 10.0
+        2.5, "The same over the whole store for a product in the shop to which the planogram gives no place", 0.0, 10.0
     )
     planogram_picks: float = parameter(1.0, "The planogram weighs as much as so many picks at a place", 0.01, 1000.0)
     remembered_picks: float = parameter(12.0, "Picks at a place that are remembered; older ones fade", 1.0, 1000.0)
@@ -63,7 +65,10 @@ class Planogram:
         self._homes: dict[ShelfKey, dict[str, np.ndarray]] = {shelf.key: _homes(store, shelf) for shelf in store.shelves()}
         self._placed = {product for homes in self._homes.values() for product in homes}
         filled = sum(1 for plates in self._plates.values() if plates)
-        self._unplaced_share = self._config.unplaced_share / max(filled, 1)
+        unplaced = sum(1 for product in store.products if product not in self._placed)
+        # A catalogue may list far more than the shop sells: the gaps of a planogram are few.
+        in_the_shop = min(1.0, _GAPS_PER_PLACED * len(self._placed) / max(unplaced, 1))
+        self._unplaced_share = self._config.unplaced_share * in_the_shop / max(filled, 1)
         self._confirmed: dict[ShelfKey, np.ndarray] = {}
         self._foreign: dict[ShelfKey, dict[str, np.ndarray]] = {}
         self._standing: dict[ShelfKey, dict[str, np.ndarray]] = {}
