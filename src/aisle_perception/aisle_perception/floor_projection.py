@@ -211,7 +211,7 @@ class FloorProjector:
             evidence.information[chosen], evidence.vector[chosen] = found.information, found.vector
             evidence.reach[chosen], evidence.shares[chosen] = found.reach, found.shares
         positions, covariances = located(*evidence.merged(evidence.shares), np.ones(count), self._stature_variance)
-        valid &= np.linalg.norm(positions - self._lenses.positions[cameras, :2], axis=1) <= _FARTHEST_M
+        valid &= np.hypot(*(positions - self._lenses.positions[cameras, :2]).T) <= _FARTHEST_M
         return FloorPoints(positions, covariances, valid, evidence)
 
     def _of_keypoints(self, cameras: np.ndarray, keypoints: np.ndarray) -> _Sights:

@@ -168,6 +168,8 @@ def inside_polygon(polygon: np.ndarray, points: np.ndarray, margin: float) -> np
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = start[:, 0] + (y - start[:, 1]) * (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
     inside = (np.count_nonzero(straddles & (x < crossing), axis=1) % 2).astype(bool)
+    if (inside & (np.asarray(margin) >= 0.0)).all():
+        return inside
     edge = end - start
     along = ((x - start[:, 0]) * edge[:, 0] + (y - start[:, 1]) * edge[:, 1]) / np.maximum((edge**2).sum(axis=1), 1e-12)
     along = np.clip(along, 0.0, 1.0)
