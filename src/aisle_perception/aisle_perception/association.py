@@ -155,7 +155,9 @@ class ClusterInitiator:
         difference = detections.positions[:, None] - detections.positions[None]
         distance = squared_mahalanobis2(difference, detections.covariances[:, None] + detections.covariances[None])
         distance = np.where(detections.cameras[:, None] == detections.cameras[None], _NEVER, distance)
-        pairs = np.triu_indices(len(detections), 1)
-        labels = fcluster(linkage(distance[pairs], "complete"), self._gate, "distance")
+        pairs = distance[np.triu_indices(len(detections), 1)]
+        if pairs.min() > self._gate:
+            return [np.array([number]) for number in range(len(detections))]
+        labels = fcluster(linkage(pairs, "complete"), self._gate, "distance")
         _, first = np.unique(labels, return_index=True)
         return [np.flatnonzero(labels == labels[number]) for number in np.sort(first)]

@@ -221,7 +221,7 @@ class FloorProjector:
         number = np.count_nonzero(trust, axis=2)
         doubt = np.minimum(np.maximum(_CONFIDENT / np.maximum(trust.max(axis=2), 1e-9), 1.0), _GREATEST_DOUBT)
         deviation = self._config.keypoint_deviation_px * doubt
-        slope, by_u, by_v = self._slopes(np.broadcast_to(cameras[:, None], number.shape), middles)
+        slope, by_u, by_v = self._slopes(cameras[:, None], middles)
         offset = np.where(number >= 2, _PAIR_DEVIATIONS, _SINGLE_DEVIATIONS)
         return _Sights(
             _LEVELS,
@@ -238,9 +238,10 @@ class FloorProjector:
         )
 
     def _slopes(self, cameras: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Slopes g [M, L, 2] of pixels [M, L, 2] and their derivatives by u and v, numerically: a lens has no simple closed form."""
+        """Slopes g [M, L, 2] of pixels [M, L, 2] of ``cameras`` int [M, 1] and their derivatives by u and v, numerically: a lens has no
+        simple closed form."""
         moved = np.stack([pixels, pixels + np.array([_STEP_PX, 0.0]), pixels + np.array([0.0, _STEP_PX])])
-        slope = _slope(self._lenses.directions(np.broadcast_to(cameras, moved.shape[:-1]), moved))
+        slope = _slope(self._lenses.directions(cameras, moved))
         return slope[0], (slope[1] - slope[0]) / _STEP_PX, (slope[2] - slope[0]) / _STEP_PX
 
     def _of_boxes(self, cameras: np.ndarray, boxes: np.ndarray) -> _Sights:
@@ -320,7 +321,7 @@ class FloorProjector:
         middle = corners.mean(axis=1)
         sides = np.stack([corners[:, :, 0], np.repeat(middle[:, 1:], 2, axis=1)], axis=2)
         ends = np.stack([np.repeat(middle[:, :1], 2, axis=1), corners[:, :, 1]], axis=2)
-        whose = np.repeat(cameras[:, None], 2, axis=1)
+        whose = cameras[:, None]
         sides, ends = self._lenses.normalised(whose, sides)[..., 0], self._lenses.normalised(whose, ends)[..., 1]
         inside = (row >= ends[:, None, None, 0]) & (row <= ends[:, None, None, 1])
         lowest = np.where(inside, column, np.inf).min(axis=(1, 2))
@@ -344,10 +345,10 @@ class FloorProjector:
         centre = np.repeat(middle[:, None], levels, axis=1)
         centres = np.stack([centre, centre + np.array([_STEP_PX, 0.0]), centre])
         edges = np.stack([rows, rows, rows + _STEP_PX])
-        whose = np.broadcast_to(cameras[None, :, None], edges.shape)
+        whose = cameras[:, None]
         start = self._lenses.normalised(whose, centres)
         wanted = self._lenses.normalised(whose, np.stack([centres[..., 0], edges], axis=-1))[..., 1]
-        down = -self._lenses.rotations[whose][..., 2, :]
+        down = -self._lenses.rotations[whose, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
             along = (wanted - start[..., 1]) / (down[..., 1] - wanted * down[..., 2])
         direction = self._lenses.turned(whose, start)

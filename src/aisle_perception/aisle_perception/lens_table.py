@@ -34,8 +34,8 @@ class LensTable:
             self._table[number * rows * columns : (number + 1) * rows * columns] = optical[:, :2] / optical[:, 2:]
 
     def normalised(self, cameras: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """Undistorted image coordinates (x / z, y / z in the optical frame), float64 [..., 2], of ``pixels`` [..., 2] of ``cameras``
-        int [...]; NaN where the lens model says nothing. Pixels beyond the table's border count as on it."""
+        """Undistorted image coordinates (x / z, y / z in the optical frame), float64 [..., 2], of ``pixels`` [..., 2] of ``cameras`` int,
+        of a shape that broadcasts against [...]; NaN where the lens model says nothing. Pixels beyond the table's border count as on it."""
         place = np.minimum(np.maximum((pixels + _BORDER_PX) / _STEP_PX, 0.0), self._limits)
         cell = place.astype(int)
         right, down = np.split(place - cell, 2, axis=-1)

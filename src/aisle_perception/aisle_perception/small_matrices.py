@@ -1,7 +1,7 @@
 """Inverses of many matrices of 2 x 2 or 3 x 3 written out: for so small ones a general solver's call for each costs more than the sums.
 
-Cofactors over the determinant (Golub & Van Loan, Matrix Computations, 1.1 and 2.1). Meant for well-conditioned matrices, as covariances
-and their inverses in metres are.
+Cofactors over the determinant (Golub & Van Loan, Matrix Computations, 1.1 and 2.1). Their error grows with the square of the condition
+number, relative to 1e-16: with 1 cm across and 1 m along a ray that is 1e-8. A general solver is for what is known less evenly.
 """
 
 from __future__ import annotations

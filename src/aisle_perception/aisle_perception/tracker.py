@@ -194,7 +194,7 @@ class PersonTracker:
         who, cameras = whom[used], detections.cameras[used]
         view = _occurrence(who)
         pixels, confidence = point_pixels(detections.keypoints[used], self._config.keypoint_threshold)
-        directions = self._lenses.directions(np.repeat(cameras[:, None], len(POINTS), axis=1), pixels)
+        directions = self._lenses.directions(cameras[:, None], pixels)
         seen = (confidence > 0.0) & np.isfinite(directions).all(axis=-1)
         rays = Rays.none((len(people), len(POINTS), int(view.max()) + 1))
         velocities = np.array([p.points.means for p in people])[..., 3:]

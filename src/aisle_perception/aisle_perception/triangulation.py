@@ -41,12 +41,14 @@ def triangulate(
     along = np.einsum("bki,bki->bk", offset, directions)
     for _ in range(_ROUNDS):
         variance = (angular_deviation * np.maximum(along, 0.1)) ** 2 + point_deviation**2
-        total = known + np.einsum("bk,bkm->bm", robust / variance, moments)
+        total = known + ((robust / variance)[:, None] @ moments)[:, 0]
         covariance = inverse3(total[:, :9].reshape(-1, 3, 3))
         point = np.einsum("bij,bj->bi", covariance, total[:, 9:])
         offset = point[:, None] - origins
         along = np.einsum("bki,bki->bk", offset, directions)
-        squared_distance = (np.einsum("bki,bki->bk", offset, offset) - along**2) / variance
+        squared_distance = np.einsum("bki,bki->bk", offset, offset)
+        squared_distance -= along**2
+        squared_distance /= variance
         robust = weights / (1.0 + squared_distance / _CAUCHY**2)
     # Rays that miss one another by more than their deviations say: the whole estimate is worse by that much.
     count = np.count_nonzero(weights, axis=1)
