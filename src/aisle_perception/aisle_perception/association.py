@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from aisle_perception.assignment import assign
 from aisle_perception.floor_projection import BodyEvidence
-from aisle_perception.kalman import squared_mahalanobis
+from aisle_perception.small_matrices import inverse2, squared_mahalanobis2
 
 #: log det of the innovation covariance that counts as "no knowledge" (1 m in each axis): keeps all costs inside the gate negative.
 _VAGUE_LOG_DETERMINANT = 4.0
@@ -41,7 +40,7 @@ class FloorDetections:
         return len(self.positions)
 
     def subset(self, chosen: np.ndarray) -> FloorDetections:
-        parts = (getattr(self, f.name) for f in dataclasses.fields(self))
+        parts = (self.positions, self.covariances, self.age_s, self.cameras, self.keypoints, self.embeddings, self.evidence)
         return FloorDetections(*(None if part is None else part[chosen] for part in parts))
 
     def observation(self) -> np.ndarray:
@@ -53,8 +52,8 @@ class FloorDetections:
 
     def fused(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position [2] and covariance [2, 2] of one person whom all detections of ``group`` show."""
-        precision = np.linalg.inv(self.covariances[group])
-        covariance = np.linalg.inv(precision.sum(axis=0))
+        precision = inverse2(self.covariances[group])
+        covariance = inverse2(precision.sum(axis=0))
         return covariance @ np.einsum("kij,kj->i", precision, self.positions[group]), covariance
 
 
@@ -70,16 +69,34 @@ class Innovations:
 
 def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> Innovations:
     """How far each detection lies from each state [N, 4] with covariance [N, 4, 4]."""
-    age = detections.age_s[:, None]
-    expected = means[:, None, :2] - age * means[:, None, 2:]
-    places, velocities, both = covariances[:, :2, :2], covariances[:, 2:, 2:], covariances[:, :2, 2:]
-    both = both + np.swapaxes(both, -1, -2)
-    age = age[..., None]
-    spread = places[:, None] - age * both[:, None] + age**2 * velocities[:, None] + detections.covariances
-    (dx, dy), (xx, xy, yy) = np.moveaxis(detections.positions - expected, -1, 0), (spread[..., 0, 0], spread[..., 0, 1], spread[..., 1, 1])
+    states = means[:, None], covariances[:, None]
+    distance, determinant = _innovation(*states, detections.age_s, detections.positions, detections.covariances)
+    return Innovations(distance, np.log(determinant))
+
+
+def squared_distances(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> np.ndarray:
+    """Squared Mahalanobis distances [M] of M detections to one state each, [M, 4] with covariances [M, 4, 4]."""
+    return _innovation(means, covariances, detections.age_s, detections.positions, detections.covariances)[0]
+
+
+def _innovation(
+    means: np.ndarray, covariances: np.ndarray, age: np.ndarray, positions: np.ndarray, spreads: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared Mahalanobis distances and determinants of the innovations' covariances, all arguments broadcast against one another.
+
+    Written out entry by entry: there are persons x detections of them.
+    """
+    dx = positions[..., 0] - (means[..., 0] - age * means[..., 2])
+    dy = positions[..., 1] - (means[..., 1] - age * means[..., 3])
+    squared_age = age**2
+
+    def spread(i: int, j: int) -> np.ndarray:
+        both = covariances[..., i, j + 2] + covariances[..., j, i + 2]
+        return covariances[..., i, j] - age * both + squared_age * covariances[..., i + 2, j + 2] + spreads[..., i, j]
+
+    xx, xy, yy = spread(0, 0), spread(0, 1), spread(1, 1)
     determinant = xx * yy - xy**2
-    # d^T C^-1 d of 2 x 2 matrices written out: there are persons x detections of them.
-    return Innovations((yy * dx**2 - 2.0 * xy * dx * dy + xx * dy**2) / determinant, np.log(determinant))
+    return (yy * dx**2 - 2.0 * xy * dx * dy + xx * dy**2) / determinant, determinant
 
 
 class GlobalNearestNeighbour:
@@ -100,14 +117,28 @@ class GlobalNearestNeighbour:
         owner = np.full(len(detections), -1)
         if not len(candidates):
             return owner
+        near = found.distance <= self._gate
         gain = np.maximum(self._gate + _VAGUE_LOG_DETERMINANT - found.distance - found.log_determinant, _LEAST_GAIN)
         if found.similarity is not None:
             gain += self._appearance_weight * np.nan_to_num(found.similarity - self._even_similarity)
-        gain = np.where(found.distance <= self._gate, gain, 0.0)
-        for camera in np.unique(detections.cameras[free]):
-            columns = np.flatnonzero(free & (detections.cameras == camera))
-            rows, chosen = assign(gain[np.ix_(candidates, columns)])
-            owner[columns[chosen]] = candidates[rows]
+        asked = np.zeros(len(gain), dtype=bool)
+        asked[candidates] = True
+        people, columns = np.nonzero(near & (gain > 0.0) & asked[:, None] & free)
+        # Most detections have one possible person who has no other detection in that frame: only the rest needs solving.
+        frames = people * (int(detections.cameras.max(initial=0)) + 1) + detections.cameras[columns]
+        alone = (np.bincount(columns, minlength=len(owner))[columns] == 1) & (np.bincount(frames)[frames] == 1)
+        owner[columns[alone]] = people[alone]
+        shared = ~alone
+        if not shared.any():
+            return owner
+        gain = np.where(near, gain, 0.0)
+        people, columns = people[shared], columns[shared]
+        cameras = detections.cameras[columns]
+        for camera in np.unique(cameras):
+            here = cameras == camera
+            some, found_by = np.unique(people[here]), np.unique(columns[here])
+            rows, chosen = assign(gain[some[:, None], found_by])
+            owner[found_by[chosen]] = some[rows]
         return owner
 
 
@@ -122,9 +153,11 @@ class ClusterInitiator:
         if len(detections) < 2:
             return [np.array([number]) for number in range(len(detections))]
         difference = detections.positions[:, None] - detections.positions[None]
-        distance = squared_mahalanobis(difference, detections.covariances[:, None] + detections.covariances[None])
+        distance = squared_mahalanobis2(difference, detections.covariances[:, None] + detections.covariances[None])
         distance = np.where(detections.cameras[:, None] == detections.cameras[None], _NEVER, distance)
-        pairs = np.triu_indices(len(detections), 1)
-        labels = fcluster(linkage(distance[pairs], "complete"), self._gate, "distance")
+        pairs = distance[np.triu_indices(len(detections), 1)]
+        if pairs.min() > self._gate:
+            return [np.array([number]) for number in range(len(detections))]
+        labels = fcluster(linkage(pairs, "complete"), self._gate, "distance")
         _, first = np.unique(labels, return_index=True)
         return [np.flatnonzero(labels == labels[number]) for number in np.sort(first)]

@@ -9,15 +9,23 @@ import numpy as np
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, BodyPoint
 from aisle_perception import kalman
+from aisle_perception.small_matrices import inverse3
 from aisle_perception.triangulation import triangulate
 
 #: The points in the order used throughout: head, left wrist, right wrist, with their COCO keypoints (the first group that is seen counts).
 POINTS = ("head", "left_wrist", "right_wrist")
 _KEYPOINTS = (((3, 4), (1, 2), (0, 3, 4)), ((9,),), ((10,),))
+#: The same as one list of groups [G, P], filled up with any where a group has fewer; which of them it has; the groups of each point.
+_GROUPS = [group for groups in _KEYPOINTS for group in groups]
+_GROUP_HAS = np.arange(max(len(group) for group in _GROUPS)) < np.array([[len(group)] for group in _GROUPS])
+_GROUP_KEYPOINTS = np.zeros(_GROUP_HAS.shape, dtype=int)
+_GROUP_KEYPOINTS[_GROUP_HAS] = [keypoint for group in _GROUPS for keypoint in group]
+_POINT_HAS = np.repeat(np.eye(len(POINTS), dtype=bool), [len(groups) for groups in _KEYPOINTS], axis=1)
 #: Where a point may be, given the body: height (lowest, highest) and greatest distance from the body's axis, m.
-_PLAUSIBLE = ((0.9, 2.1, 0.6), (0.0, 2.2, 0.9), (0.0, 2.2, 0.9))
-#: Prior given the body alone: height, deviation in height, horizontal deviation, m.
-_PRIOR = ((1.57, 0.25, 0.2), (1.1, 0.35, 0.3), (1.1, 0.35, 0.3))
+_LOWEST, _HIGHEST, _FARTHEST = np.array([(0.9, 2.1, 0.6), (0.0, 2.2, 0.9), (0.0, 2.2, 0.9)]).T
+#: Prior given the body alone: height, m, and covariance with a horizontal and a vertical deviation.
+_PRIOR_HEIGHT = np.array([1.57, 1.1, 1.1])
+_PRIOR_COVARIANCE = np.array([np.diag([0.2, 0.2, 0.25]), np.diag([0.3, 0.3, 0.35]), np.diag([0.3, 0.3, 0.35])]) ** 2
 
 #: Time constant with which an unseen point comes to rest: hands slow down where they vanish into a shelf.
 _REST_S = 0.1
@@ -53,7 +61,7 @@ class PointState:
 
     def at(self, stamp_ns: int, memory_s: float) -> list[BodyPoint | None]:
         """Head, left and right wrist as far as known at ``stamp_ns``."""
-        fresh = (self.seen_ns >= 0) & (stamp_ns - self.seen_ns <= memory_s * NANOSECONDS)
+        fresh = [seen_ns >= 0 and stamp_ns - seen_ns <= memory_s * NANOSECONDS for seen_ns in self.seen_ns.tolist()]
         return [BodyPoint(self.means[i, :3].copy(), self.covariances[i, :3, :3].copy()) if fresh[i] else None for i in range(len(POINTS))]
 
 
@@ -90,15 +98,11 @@ def pixel_deviation(config: BodyPointConfig, confidence: np.ndarray) -> np.ndarr
 
 def point_pixels(keypoints: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [N, 3, 2] of head, left and right wrist, and confidences [N, 3] (0: not seen), from COCO ``keypoints`` [N, 17, 3]."""
-    pixels = np.zeros((len(keypoints), len(POINTS), 2))
-    confidence = np.zeros((len(keypoints), len(POINTS)))
-    for number, groups in enumerate(_KEYPOINTS):
-        for group in groups:
-            chosen = keypoints[:, list(group)]
-            seen = (chosen[:, :, 2] >= threshold).all(axis=1) & (confidence[:, number] == 0.0)
-            pixels[seen, number] = chosen[seen, :, :2].mean(axis=1)
-            confidence[seen, number] = chosen[seen, :, 2].mean(axis=1)
-    return pixels, confidence
+    chosen = keypoints[:, _GROUP_KEYPOINTS]
+    found = ((chosen[..., 2] >= threshold) | ~_GROUP_HAS).all(axis=2)[:, None] & _POINT_HAS
+    means = (chosen * _GROUP_HAS[..., None]).sum(axis=2) / np.count_nonzero(_GROUP_HAS, axis=1)[:, None]
+    first = np.take_along_axis(means, found.argmax(axis=2)[..., None], axis=1) * found.any(axis=2)[..., None]
+    return first[..., :2], first[..., 2]
 
 
 class BodyPointFilter:
@@ -126,16 +130,18 @@ class BodyPointFilter:
         covariances = np.concatenate([s.covariances for s in states])
         seen_ns = np.concatenate([s.seen_ns for s in states])
         fresh = (seen_ns >= 0) & (stamp_ns - seen_ns <= self._config.point_memory_s * NANOSECONDS)
-        distance = kalman.squared_mahalanobis(measured - means[:, :3], covariances[:, :3, :3] + spread)
+        off = measured - means[:, :3]
+        distance = np.einsum("ki,kij,kj->k", off, inverse3(covariances[:, :3, :3] + spread), off)
         begun = usable & ~fresh
         # A hand may turn faster than the model expects: what several cameras agree on is believed, a single ray is not.
         sudden = distance > self._config.point_gate
-        doubt = np.where(sudden & crossed, distance / self._config.point_gate, 1.0)
-        covariances = covariances * doubt[:, None, None]
+        doubted = sudden & crossed
+        covariances[doubted] *= (distance[doubted] / self._config.point_gate)[:, None, None]
         followed = usable & fresh & (crossed | ~sudden)
         if followed.any():
+            prior, prior_spread = _body_prior(bodies)
             means[followed], covariances[followed] = self._corrected(
-                means[followed], covariances[followed], rays.of(followed), *_body_prior(bodies, followed)
+                means[followed], covariances[followed], rays.of(followed), prior[followed], prior_spread[followed]
             )
         if begun.any():
             means[begun] = np.hstack([measured[begun], np.zeros((int(begun.sum()), 3))])
@@ -149,12 +155,13 @@ class BodyPointFilter:
             state.seen_ns = seen_ns[3 * number : 3 * number + 3]
 
     def _triangulated(self, bodies: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Positions [3N, 3], covariances [3N, 3, 3], whether there is a plausible one and whether several rays made it, bool [3N]."""
-        mean, covariance = _body_prior(bodies, slice(None))
-        every = rays.of(slice(None))
-        points, spread = triangulate(*every, mean, covariance, self._config.point_deviation)
-        rays_used = np.count_nonzero(every[3], axis=1)
-        return points, spread, _plausible(points, bodies) & (rays_used > 0), rays_used > 1
+        """Positions [3N, 3], covariances [3N, 3, 3], whether there is a plausible one and whether several rays made it, bool [3N]. Of
+        points that nobody sees it gives what the bodies say."""
+        points, spread = _body_prior(bodies)
+        rays_used = np.count_nonzero(rays.weights, axis=2).ravel()
+        seen = rays_used > 0
+        points[seen], spread[seen] = triangulate(*rays.of(seen), points[seen], spread[seen], self._config.point_deviation)
+        return points, spread, _plausible(points, bodies) & seen, rays_used > 1
 
     def _corrected(
         self, means: np.ndarray, covariances: np.ndarray, rays: tuple[np.ndarray, ...], body: np.ndarray, body_spread: np.ndarray
@@ -169,7 +176,7 @@ class BodyPointFilter:
         point, remaining = triangulate(*rays, place, spread, self._config.point_deviation)
         # The rest of the state follows through its correlation with the position.
         before = covariances[:, :3, :3]
-        follow = covariances[:, :, :3] @ np.linalg.inv(before)
+        follow = covariances[:, :, :3] @ inverse3(before)
         corrected = means + np.einsum("kij,kj->ki", follow, point - means[:, :3])
         return corrected, covariances + follow @ (remaining - before) @ np.swapaxes(follow, -1, -2)
 
@@ -179,11 +186,11 @@ class BodyPointFilter:
             state.means, state.covariances = means[3 * number : 3 * number + 3], covariances[3 * number : 3 * number + 3]
 
 
-def _body_prior(bodies: np.ndarray, chosen: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
-    """Means [K, 3] and covariances [K, 3, 3] of the ``chosen`` of 3N points, given where the bodies [N, 2] stand."""
-    prior = np.tile(np.array(_PRIOR), (len(bodies), 1))[chosen]
-    mean = np.column_stack([np.repeat(bodies, len(POINTS), axis=0)[chosen], prior[:, 0]])
-    return mean, np.einsum("bi,ij->bij", np.column_stack([prior[:, 2], prior[:, 2], prior[:, 1]]) ** 2, np.eye(3))
+def _body_prior(bodies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means [3N, 3] and covariances [3N, 3, 3] of the points, given where the bodies [N, 2] stand."""
+    means = np.empty((len(bodies), len(POINTS), 3))
+    means[..., :2], means[..., 2] = bodies[:, None], _PRIOR_HEIGHT
+    return means.reshape(-1, 3), np.concatenate([_PRIOR_COVARIANCE] * len(bodies))
 
 
 def _intersected(
@@ -191,8 +198,8 @@ def _intersected(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Covariance intersection of estimates [K, 3] of which nobody knows how far they depend on one another; weights of least trace."""
     weights = np.array(_INTERSECTION_WEIGHTS)[:, None, None, None]
-    one, other = np.linalg.inv(first_spread), np.linalg.inv(second_spread)
-    spreads = np.linalg.inv(weights * one + (1.0 - weights) * other)
+    one, other = inverse3(first_spread), inverse3(second_spread)
+    spreads = inverse3(weights * one + (1.0 - weights) * other)
     best = np.trace(spreads, axis1=2, axis2=3).argmin(axis=0)
     row, weight = np.arange(len(first)), weights[best, 0, 0]
     spread = spreads[best, row]
@@ -202,6 +209,6 @@ def _intersected(
 
 def _plausible(points: np.ndarray, bodies: np.ndarray) -> np.ndarray:
     """bool [3N]: whether ``points`` [3N, 3] can be the heads and wrists of ``bodies`` [N, 2]."""
-    lowest, highest, farthest = np.tile(np.array(_PLAUSIBLE), (len(bodies), 1)).T
-    away = np.linalg.norm(points[:, :2] - np.repeat(bodies, len(POINTS), axis=0), axis=1)
-    return (points[:, 2] >= lowest) & (points[:, 2] <= highest) & (away <= farthest)
+    places = points.reshape(len(bodies), len(POINTS), 3)
+    away = np.hypot(places[..., 0] - bodies[:, :1], places[..., 1] - bodies[:, 1:])
+    return ((places[..., 2] >= _LOWEST) & (places[..., 2] <= _HIGHEST) & (away <= _FARTHEST)).ravel()

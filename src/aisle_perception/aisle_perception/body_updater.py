@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aisle_perception.association import FloorDetections, innovations
+from aisle_perception.association import FloorDetections, squared_distances
 from aisle_perception.floor_projection import SIDES, BodyConfig, BodyEvidence, located
 from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater, Person, stacked
-from aisle_perception.kalman import squared_mahalanobis
+from aisle_perception.small_matrices import inverse2, inverse3, squared_mahalanobis2
 
 _ROUNDS = 3
 #: Degrees of freedom of Student's t: how far tails reach. Boxes are far off now and then, as when an arm is taken for feet.
@@ -52,35 +52,40 @@ class BodyUpdater(FloorUpdater):
 
     def update(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
         used = np.flatnonzero(owner >= 0)
-        if detections.evidence is not None and len(used):
-            detections = self._refined(people, detections, owner, used)
-            distance = innovations(*stacked(people), detections).distance
-        super().update(people, detections, owner, distance)
+        if detections.evidence is None or not len(used):
+            super().update(people, detections, owner, distance)
+            return
+        states, whose = stacked(people), owner[used]
+        refined = self._refined(people, *states, detections.subset(used), whose)
+        means, covariances = states
+        self._fuse(people, *states, refined, whose, squared_distances(means[whose], covariances[whose], refined))
 
-    def _refined(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, used: np.ndarray) -> FloorDetections:
-        """The detections with positions and covariances of those ``used`` told more exactly. Also learns the persons' statures."""
-        whose, evidence = owner[used], detections.evidence[used]
+    def _refined(
+        self, people: Sequence[Person], means: np.ndarray, covariances: np.ndarray, detections: FloorDetections, whose: np.ndarray
+    ) -> FloorDetections:
+        """The ``detections`` of persons ``whose`` with positions and covariances told more exactly. Also learns the persons' statures."""
+        evidence = detections.evidence
         statures = [self._statures.get(person.number, self._unknown) for person in people]
-        mean, variance = (np.array([getattr(stature, name) for stature in statures]) for name in ("mean", "variance"))
-        lag = detections.age_s[used, None] * np.stack([person.mean[2:] for person in people])[whose]
+        stature, variance = np.array([(stature.mean, stature.variance) for stature in statures]).T
+        lag = detections.age_s[:, None] * means[whose, 2:]
         present = evidence.stepped(lag)
-        shares = settled_shares(present, whose, *_expectation(people, mean, variance))
-        positions, covariances = detections.positions.copy(), detections.covariances.copy()
-        positions[used], covariances[used] = located(*evidence.merged(shares), mean[whose], variance[whose])
-        covariances[used] /= trust(*stacked(people), positions[used] + lag, covariances[used], whose)[:, None, None]
+        places = inverse2(covariances[:, :2, :2])
+        shares = settled_shares(present, whose, *_expectation(means, places, stature, variance))
+        positions, spreads = located(*evidence.merged(shares), stature[whose], variance[whose])
+        spreads = spreads / trust(means, places, positions + lag, spreads, whose)[:, None, None]
         self._learn(people, statures, _totals(*present.merged(shares), whose, len(people)))
-        return replace(detections, positions=positions, covariances=covariances)
+        return replace(detections, positions=positions, covariances=spreads)
 
     def _learn(self, people: Sequence[Person], statures: Sequence[Stature], totals: tuple[np.ndarray, np.ndarray]) -> None:
         """Takes what the slot's detections say of each stature, wherever the person stands; forgets people who have gone."""
         information, vector = totals
         place = information[:, :2, :2] + _VAGUE * np.eye(2)
-        gain = np.linalg.solve(place, information[:, :2, 2:])[..., 0]
+        gain = np.einsum("nij,nj->ni", inverse2(place), information[:, :2, 2])
         share = min(self._dt_s / _POSE_S, 1.0)
         weight = share * np.maximum(information[:, 2, 2] - np.einsum("ni,ni->n", gain, information[:, :2, 2]), 0.0)
         pull = share * (vector[:, 2] - np.einsum("ni,ni->n", gain, vector[:, :2]))
         self._statures = {}
-        for person, stature, more, towards in zip(people, statures, weight, pull, strict=True):
+        for person, stature, more, towards in zip(people, statures, weight.tolist(), pull.tolist(), strict=True):
             precision = 1.0 / stature.variance + more
             variance = max(1.0 / precision, _LEAST_STATURE_DEVIATION**2)
             self._statures[person.number] = Stature((stature.mean / stature.variance + towards) / precision, variance)
@@ -104,7 +109,7 @@ def settled_shares(evidence: BodyEvidence, whose: np.ndarray, information: np.nd
         others = (information + total)[person] - single[open_ones] + evidence.information[open_ones]
         others_vector = (vector + total_vector)[person] - single_vector[open_ones] + evidence.vector[open_ones]
         candidates = others_vector[:, None] + SIDES[:, None] * pushed[:, None]
-        fit = np.einsum("mhi,mhi->mh", candidates, np.linalg.solve(others[:, None], candidates[..., None])[..., 0])
+        fit = np.einsum("mhi,mhi->mh", candidates, np.einsum("mij,mhj->mhi", inverse3(others), candidates))
         fit = 0.5 * (fit - SIDES**2 * stiffness[:, None]) - SIDES * held[:, None]
         odds = prior + fit
         odds = np.exp(odds - odds.max(axis=1, keepdims=True))
@@ -113,31 +118,31 @@ def settled_shares(evidence: BodyEvidence, whose: np.ndarray, information: np.nd
     return shares
 
 
-def trust(means: np.ndarray, covariances: np.ndarray, positions: np.ndarray, spreads: np.ndarray, whose: np.ndarray) -> np.ndarray:
+def trust(means: np.ndarray, places: np.ndarray, positions: np.ndarray, spreads: np.ndarray, whose: np.ndarray) -> np.ndarray:
     """Weights [M] up to 1 of M detections of persons ``whose`` (int [M]), less for those that are far from where the persons, with
-    ``means`` [N, 4] and ``covariances`` [N, 4, 4], are expected and all the other detections see them (Student's t, reweighted)."""
-    expected = np.linalg.inv(covariances[:, :2, :2])
-    vector = np.einsum("nij,nj->ni", expected, means[:, :2])
-    precision = np.linalg.inv(spreads)
+    ``means`` [N, 2 or more] and information ``places`` [N, 2, 2] on their positions, are expected and all the other detections see them
+    (Student's t, reweighted)."""
+    precision = inverse2(spreads)
+    # A row: the entries of the information, then those of the vector.
+    expected = np.concatenate([places.reshape(-1, 4), np.einsum("nij,nj->ni", places, means[:, :2])], axis=1)
+    said = np.concatenate([precision.reshape(-1, 4), np.einsum("mij,mj->mi", precision, positions)], axis=1)
     weights = np.ones(len(whose))
     for _ in range(_ROUNDS):
-        weighed = weights[:, None, None] * precision
-        weighed_vector = np.einsum("mij,mj->mi", weighed, positions)
-        total, total_vector = expected.copy(), vector.copy()
+        weighed = weights[:, None] * said
+        total = expected.copy()
         np.add.at(total, whose, weighed)
-        np.add.at(total_vector, whose, weighed_vector)
-        others = np.linalg.inv(total[whose] - weighed)
-        off = positions - np.einsum("mij,mj->mi", others, total_vector[whose] - weighed_vector)
-        distance = squared_mahalanobis(off, others + spreads)
-        weights = (_FREEDOM + 2.0) / (_FREEDOM + np.maximum(distance, 2.0))
+        rest = total[whose] - weighed
+        others = inverse2(rest[:, :4].reshape(-1, 2, 2))
+        off = positions - np.einsum("mij,mj->mi", others, rest[:, 4:])
+        weights = (_FREEDOM + 2.0) / (_FREEDOM + np.maximum(squared_mahalanobis2(off, others + spreads), 2.0))
     return weights
 
 
-def _expectation(people: Sequence[Person], stature: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Information [N, 3, 3] and vector [N, 3] on (x, y, s) of where ``people`` are expected and how tall they are."""
-    means, covariances = stacked(people)
-    information = np.zeros((len(people), 3, 3))
-    information[:, :2, :2] = np.linalg.inv(covariances[:, :2, :2])
+def _expectation(means: np.ndarray, places: np.ndarray, stature: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Information [N, 3, 3] and vector [N, 3] on (x, y, s) of persons expected at ``means`` [N, 2 or more], with information ``places``
+    [N, 2, 2], and how tall they are."""
+    information = np.zeros((len(means), 3, 3))
+    information[:, :2, :2] = places
     information[:, 2, 2] = 1.0 / variance
     return information, np.einsum("nij,nj->ni", information, np.column_stack([means[:, :2], stature]))
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from aisle_contract.config import parameter
 from aisle_perception.lens_table import LensTable
+from aisle_perception.small_matrices import inverse2, inverse3
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ _LEVELS = (
     _Level((5, 6), 0.815, 0.06, 0.09, 0.20),
     _Level((0, 1, 2, 3, 4), 0.925, 0.07, 0.14, 0.16),
 )
+#: The same as arrays: keypoints [L, P], filled up with any where a level has fewer, and which of them it has; deviations [L].
+_LEVEL_HAS = np.arange(max(len(level.keypoints) for level in _LEVELS)) < np.array([[len(level.keypoints)] for level in _LEVELS])
+_LEVEL_POINTS = np.zeros(_LEVEL_HAS.shape, dtype=int)
+_LEVEL_POINTS[_LEVEL_HAS] = [point for level in _LEVELS for point in level.keypoints]
+_PAIR_DEVIATIONS = np.array([level.pair_deviation for level in _LEVELS])
+_SINGLE_DEVIATIONS = np.array([level.single_deviation for level in _LEVELS])
 #: Feet and the head's middle at a box's edges; the trunk is what is seen of a person when the box is cut off above and below.
 _FOOT = _Level((), 0.0, 0.02, 0.10, 0.10)
 _CROWN = _Level((), 0.925, 0.05, 0.12, 0.12)
@@ -133,6 +140,8 @@ class BodyEvidence:
 
     def merged(self, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Information [M, 3, 3] and vector [M, 3] of one Gaussian with the mean and covariance of all sides, weighed by ``shares``."""
+        if not self.reach.any():
+            return self.information, self.vector
         side = shares @ SIDES
         variance = shares @ SIDES**2 - side**2
         pushed = np.einsum("mij,mj->mi", self.information[:, :, :2], self.reach)
@@ -161,7 +170,7 @@ class _Sights:
     """Levels [L] as seen of persons [M]: slopes g and their change per pixel along u and v, all [M, L, 2]; deviations in px
     ``deviation_u`` and ``deviation_v`` and in metres ``offset_deviation`` [M, L]; ``seen`` bool [M, L]; what is seen
     lies ``shift`` m [M, L, 2] beside the level and ``lift`` m [M, L] above it. ``bound`` [M, L]: 1 where the level is known to be no
-    nearer to the camera than this, -1 where no farther, 0 where nothing of the kind is known."""
+    nearer to the camera than this, -1 where no farther, 0 where nothing of the kind is known; None where that is so of all."""
 
     levels: Sequence[_Level]
     slope: np.ndarray
@@ -173,7 +182,7 @@ class _Sights:
     seen: np.ndarray
     shift: np.ndarray
     lift: np.ndarray
-    bound: np.ndarray
+    bound: np.ndarray | None
 
 
 class FloorProjector:
@@ -202,25 +211,18 @@ class FloorProjector:
             evidence.information[chosen], evidence.vector[chosen] = found.information, found.vector
             evidence.reach[chosen], evidence.shares[chosen] = found.reach, found.shares
         positions, covariances = located(*evidence.merged(evidence.shares), np.ones(count), self._stature_variance)
-        valid &= np.linalg.norm(positions - self._lenses.positions[cameras, :2], axis=1) <= _FARTHEST_M
+        valid &= np.hypot(*(positions - self._lenses.positions[cameras, :2]).T) <= _FARTHEST_M
         return FloorPoints(positions, covariances, valid, evidence)
 
     def _of_keypoints(self, cameras: np.ndarray, keypoints: np.ndarray) -> _Sights:
-        confident = np.where(keypoints[:, :, 2] >= self._config.keypoint_threshold, keypoints[:, :, 2], 0.0)
-        middles, found, confidence = [], [], []
-        for level in _LEVELS:
-            points = list(level.keypoints)
-            trust = confident[:, points]
-            total = np.maximum(trust.sum(axis=1), 1e-9)
-            middles.append((keypoints[:, points, :2] * trust[:, :, None]).sum(axis=1) / total[:, None])
-            found.append((trust > 0).sum(axis=1))
-            confidence.append(trust.max(axis=1))
-        number = np.stack(found, axis=1)
-        doubt = np.clip(_CONFIDENT / np.maximum(np.stack(confidence, axis=1), 1e-9), 1.0, _GREATEST_DOUBT)
+        points = keypoints[:, _LEVEL_POINTS]
+        trust = np.where(_LEVEL_HAS & (points[..., 2] >= self._config.keypoint_threshold), points[..., 2], 0.0)
+        middles = (points[..., :2] * trust[..., None]).sum(axis=2) / np.maximum(trust.sum(axis=2), 1e-9)[..., None]
+        number = np.count_nonzero(trust, axis=2)
+        doubt = np.minimum(np.maximum(_CONFIDENT / np.maximum(trust.max(axis=2), 1e-9), 1.0), _GREATEST_DOUBT)
         deviation = self._config.keypoint_deviation_px * doubt
-        slope, by_u, by_v = self._slopes(np.broadcast_to(cameras[:, None], number.shape), np.stack(middles, axis=1))
-        pair, single = (np.array([getattr(level, name) for level in _LEVELS]) for name in ("pair_deviation", "single_deviation"))
-        offset = np.where(number >= 2, pair, single)
+        slope, by_u, by_v = self._slopes(cameras[:, None], middles)
+        offset = np.where(number >= 2, _PAIR_DEVIATIONS, _SINGLE_DEVIATIONS)
         return _Sights(
             _LEVELS,
             slope,
@@ -232,13 +234,14 @@ class FloorProjector:
             number > 0,
             np.zeros_like(slope),
             np.zeros(number.shape),
-            np.zeros(number.shape),
+            None,
         )
 
     def _slopes(self, cameras: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Slopes g [M, L, 2] of pixels [M, L, 2] and their derivatives by u and v, numerically: a lens has no simple closed form."""
+        """Slopes g [M, L, 2] of pixels [M, L, 2] of ``cameras`` int [M, 1] and their derivatives by u and v, numerically: a lens has no
+        simple closed form."""
         moved = np.stack([pixels, pixels + np.array([_STEP_PX, 0.0]), pixels + np.array([0.0, _STEP_PX])])
-        slope = _slope(self._lenses.directions(np.broadcast_to(cameras, moved.shape[:-1]), moved))
+        slope = _slope(self._lenses.directions(cameras, moved))
         return slope[0], (slope[1] - slope[0]) / _STEP_PX, (slope[2] - slope[0]) / _STEP_PX
 
     def _of_boxes(self, cameras: np.ndarray, boxes: np.ndarray) -> _Sights:
@@ -318,7 +321,7 @@ class FloorProjector:
         middle = corners.mean(axis=1)
         sides = np.stack([corners[:, :, 0], np.repeat(middle[:, 1:], 2, axis=1)], axis=2)
         ends = np.stack([np.repeat(middle[:, :1], 2, axis=1), corners[:, :, 1]], axis=2)
-        whose = np.repeat(cameras[:, None], 2, axis=1)
+        whose = cameras[:, None]
         sides, ends = self._lenses.normalised(whose, sides)[..., 0], self._lenses.normalised(whose, ends)[..., 1]
         inside = (row >= ends[:, None, None, 0]) & (row <= ends[:, None, None, 1])
         lowest = np.where(inside, column, np.inf).min(axis=(1, 2))
@@ -342,10 +345,10 @@ class FloorProjector:
         centre = np.repeat(middle[:, None], levels, axis=1)
         centres = np.stack([centre, centre + np.array([_STEP_PX, 0.0]), centre])
         edges = np.stack([rows, rows, rows + _STEP_PX])
-        whose = np.broadcast_to(cameras[None, :, None], edges.shape)
+        whose = cameras[:, None]
         start = self._lenses.normalised(whose, centres)
         wanted = self._lenses.normalised(whose, np.stack([centres[..., 0], edges], axis=-1))[..., 1]
-        down = -self._lenses.rotations[whose][..., 2, :]
+        down = -self._lenses.rotations[whose, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
             along = (wanted - start[..., 1]) / (down[..., 1] - wanted * down[..., 2])
         direction = self._lenses.turned(whose, start)
@@ -358,12 +361,13 @@ class FloorProjector:
         config, camera = self._config, self._lenses.positions[cameras]
         heights = config.stature * np.array([level.height for level in sights.levels])
         height_deviation = np.array([level.height_deviation for level in sights.levels])
-        finite = np.isfinite(sights.slope).all(-1) & np.isfinite(sights.slope_by_u).all(-1) & np.isfinite(sights.slope_by_v).all(-1)
+        finite = np.isfinite(sights.slope + sights.slope_by_u + sights.slope_by_v).all(-1)
         seen = sights.seen & finite
-        slope, by_u, by_v, shift = (
-            np.where(finite[..., None], part, 0.0) for part in (sights.slope, sights.slope_by_u, sights.slope_by_v, sights.shift)
-        )
-        fall = camera[:, 2:] - np.where(finite, sights.lift, 0.0)
+        slope, by_u, by_v, shift, lift = sights.slope, sights.slope_by_u, sights.slope_by_v, sights.shift, sights.lift
+        if not finite.all():
+            slope, by_u, by_v, shift = (np.where(finite[..., None], part, 0.0) for part in (slope, by_u, by_v, shift))
+            lift = np.where(finite, lift, 0.0)
+        fall = camera[:, 2:] - lift
         reach = heights - fall
         noise = (
             _outer(by_u * (reach * sights.deviation_u)[..., None])
@@ -372,29 +376,31 @@ class FloorProjector:
             + (sights.offset_deviation**2)[..., None, None] * np.eye(2)
         )
         place = camera[:, None, :2] - fall[..., None] * slope + shift
-        design = np.concatenate([np.broadcast_to(np.eye(2), (*seen.shape, 2, 2)), -(heights[:, None] * slope)[..., None]], axis=-1)
-        precision = np.linalg.inv(noise)
+        leaning = -heights[:, None] * slope
+        precision = inverse2(noise)
+        moments = _moments(place, leaning, precision)
         prior = np.array([0.0, 0.0, 1.0]) / self._stature_variance
-        misfit = _misfit(place, design, precision * seen[..., None, None], prior)
+        misfit = _misfit(place, leaning, _normal_equations(seen, moments), prior)
         # An edge that the border cuts off is a bound: what is hidden there cannot be inside the image.
-        seen |= finite & (sights.bound * np.einsum("mli,mli->ml", misfit, slope) < 0.0)
-        misfit = _misfit(place, design, precision * seen[..., None, None], prior)
-        distance = np.sqrt(np.einsum("mli,mlij,mlj->ml", misfit, precision, misfit))
-        robust = seen * np.minimum(1.0, _HUBER / np.maximum(distance, _HUBER))
+        if sights.bound is not None:
+            seen |= finite & (sights.bound * np.einsum("mli,mli->ml", misfit, slope) < 0.0)
+            misfit = _misfit(place, leaning, _normal_equations(seen, moments), prior)
+        squared_distance = np.einsum("mli,mlij,mlj->ml", misfit, precision, misfit)
+        robust = seen * np.minimum(1.0, _HUBER / np.maximum(np.sqrt(squared_distance), _HUBER))
         # Levels that contradict one another make the whole worse: an arm below the body, say, taken for feet.
-        contradiction = (robust * distance**2).sum(axis=1) / np.maximum(2 * seen.sum(axis=1) - 2, 1)
+        contradiction = (robust * squared_distance).sum(axis=1) / np.maximum(2 * seen.sum(axis=1) - 2, 1)
         robust /= np.maximum(contradiction, 1.0)[:, None]
-        information, vector = _normal_equations(place, design, precision * robust[..., None, None])
+        information, vector = _normal_equations(robust, moments)
         nowhere = BodyEvidence.none(len(cameras))
         return BodyEvidence(information, vector, nowhere.reach, nowhere.shares), seen.any(axis=1)
 
 
-def _misfit(place: np.ndarray, design: np.ndarray, precision: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """How far the levels' places [M, L, 2] are from what the least squares of all of them expect; ``prior`` [3]: precision on (x, y, s),
-    with mean (0, 0, 1)."""
-    information, vector = _normal_equations(place, design, precision)
-    solution = np.linalg.solve(information + np.diag(prior) + _USELESS, (vector + prior)[..., None])[..., 0]
-    return place - np.einsum("mlij,mj->mli", design, solution)
+def _misfit(place: np.ndarray, leaning: np.ndarray, expected: tuple[np.ndarray, np.ndarray], prior: np.ndarray) -> np.ndarray:
+    """How far the levels' places [M, L, 2] are from what the least squares of all of them (``_normal_equations``) expect; ``prior``
+    [3]: precision on (x, y, s), with mean (0, 0, 1)."""
+    information, vector = expected
+    solution = np.einsum("mij,mj->mi", inverse3(information + np.diag(prior) + _USELESS), vector + prior)
+    return place - solution[:, None, :2] - solution[:, 2, None, None] * leaning
 
 
 def located(
@@ -406,7 +412,7 @@ def located(
     known[:, 2, 2] += 1.0 / np.asarray(variance)
     pulled = vector.copy()
     pulled[:, 2] += stature / variance
-    covariance = np.linalg.inv(known)
+    covariance = inverse3(known)
     return np.einsum("mij,mj->mi", covariance[:, :2], pulled), covariance[:, :2, :2]
 
 
@@ -422,7 +428,16 @@ def _outer(vectors: np.ndarray) -> np.ndarray:
     return vectors[..., :, None] * vectors[..., None, :]
 
 
-def _normal_equations(place: np.ndarray, design: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Information [M, 3, 3] and vector [M, 3] on (x, y, s) from levels with ``precision`` [M, L, 2, 2]."""
-    weighed = np.swapaxes(design, -1, -2) @ precision
-    return (weighed @ design).sum(axis=1), (weighed @ place[..., None]).sum(axis=1)[..., 0]
+def _moments(place: np.ndarray, leaning: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """What levels at ``place`` + s * ``leaning`` [M, L, 2] (s: stature) with ``precision`` [M, L, 2, 2] say of (x, y, s): the entries of
+    the information, row by row, then those of the vector, [M, L, 12]."""
+    design = np.concatenate([np.broadcast_to(np.eye(2), precision.shape), leaning[..., None]], axis=-1)
+    weighed = np.einsum("mlji,mljk->mlik", design, precision)
+    information = np.einsum("mlij,mljk->mlik", weighed, design)
+    return np.concatenate([information.reshape(*place.shape[:2], 9), np.einsum("mlij,mlj->mli", weighed, place)], axis=-1)
+
+
+def _normal_equations(weights: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Information [M, 3, 3] and vector [M, 3] on (x, y, s) from ``moments`` [M, L, 12] with ``weights`` [M, L]."""
+    total = np.einsum("ml,mlk->mk", weights, moments)
+    return total[:, :9].reshape(-1, 3, 3), total[:, 9:]

@@ -22,6 +22,7 @@ from aisle_perception.appearance import Appearance, similarities
 from aisle_perception.association import ClusterInitiator, FloorDetections, GlobalNearestNeighbour, Innovations, innovations
 from aisle_perception.body_points import PointState
 from aisle_perception.existence import ExistenceConfig
+from aisle_perception.small_matrices import greatest_deviation2, inverse2
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,21 @@ class FloorUpdater:
         used = np.flatnonzero(owner >= 0)
         if not len(used):
             return
-        off = np.sqrt(distance[owner[used], used])
-        weight = np.minimum(1.0, self._HUBER / np.maximum(off, self._HUBER))
-        precision = weight[:, None, None] * np.linalg.inv(detections.covariances[used])
-        means, covariances = kalman.fuse(
-            *stacked(people), owner[used], detections.positions[used], detections.observation()[used], precision
-        )
-        _spread(people, means, covariances)
+        self._fuse(people, *stacked(people), detections.subset(used), owner[used], distance[owner[used], used])
+
+    def _fuse(
+        self,
+        people: Sequence[Person],
+        means: np.ndarray,
+        covariances: np.ndarray,
+        detections: FloorDetections,
+        whose: np.ndarray,
+        squared_distance: np.ndarray,
+    ) -> None:
+        """Corrects ``people``, with ``means`` [N, 4] and ``covariances`` [N, 4, 4], by detections [K] of persons ``whose`` (int [K])."""
+        weight = np.minimum(1.0, self._HUBER / np.maximum(np.sqrt(squared_distance), self._HUBER))
+        precision = weight[:, None, None] * inverse2(detections.covariances)
+        _spread(people, *kalman.fuse(means, covariances, whose, detections.positions, detections.observation(), precision))
 
 
 class EvidenceDeleter:
@@ -148,7 +157,8 @@ class EvidenceDeleter:
 
 
 def stacked(people: Sequence[Person]) -> tuple[np.ndarray, np.ndarray]:
-    return np.stack([p.mean for p in people]), np.stack([p.covariance for p in people])
+    """Means [N, 4] and covariances [N, 4, 4] of N persons, copied."""
+    return np.array([p.mean for p in people]), np.array([p.covariance for p in people])
 
 
 def _log_odds(people: Sequence[Person]) -> np.ndarray:
@@ -229,7 +239,7 @@ class FloorTracker:
         """What this slot says about each person's existence, and about pairs of them."""
         if not self.people:
             return
-        positions = np.stack([p.mean[:2] for p in self.people])
+        positions = np.array([p.mean for p in self.people])[:, :2]
         expected = self._scene.detection_probability(positions)
         probability = np.zeros(expected.shape)
         probability[reporting] = expected[reporting]
@@ -249,9 +259,13 @@ class FloorTracker:
         self._compare_neighbours(positions, seen, stamp_ns)
 
     def _compare_neighbours(self, positions: np.ndarray, seen: np.ndarray, stamp_ns: int) -> None:
-        near = np.linalg.norm(positions[:, None] - positions[None], axis=2) <= self._config.duplicate_m
-        for later, person in enumerate(self.people):
-            neighbours = np.flatnonzero(near[later, :later])
+        near = np.hypot(*(positions.T[:, :, None] - positions.T[:, None])) <= self._config.duplicate_m
+        neighbours_of: list[list[int]] = [[] for _ in self.people]
+        for later, earlier in np.argwhere(np.tril(near, -1)).tolist():
+            neighbours_of[later].append(earlier)
+        for later, (person, neighbours) in enumerate(zip(self.people, neighbours_of, strict=True)):
+            if not neighbours and not person.near_since_ns:
+                continue
             numbers = {self.people[earlier].number for earlier in neighbours}
             person.near_since_ns = {number: since for number, since in person.near_since_ns.items() if number in numbers}
             for earlier in neighbours:
@@ -263,8 +277,10 @@ class FloorTracker:
                     person.apart_frames[number] = person.apart_frames.get(number, 0) + both
 
     def _begin_people(self, detections: FloorDetections, owner: np.ndarray, shadowed: np.ndarray, stamp_ns: int) -> None:
-        deviation = np.sqrt(np.linalg.eigvalsh(detections.covariances)[:, 1])
-        free = np.flatnonzero((owner < 0) & ~shadowed & (deviation <= self._config.vaguest_m))
+        free = np.flatnonzero((owner < 0) & ~shadowed)
+        if not len(free):
+            return
+        free = free[greatest_deviation2(detections.covariances[free]) <= self._config.vaguest_m]
         for cluster in self._initiator.clusters(detections.subset(free)):
             members = free[cluster]
             position, spread = detections.fused(members)

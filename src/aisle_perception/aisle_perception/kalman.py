@@ -18,10 +18,12 @@ def constant_velocity(dt_s: float, axes: int, acceleration_density: float) -> tu
 
     ``acceleration_density`` is the power spectral density of white acceleration, m^2/s^3 (Bar-Shalom 6.2.2).
     """
-    identity = np.eye(axes)
-    transition = np.eye(2 * axes)
-    transition[:axes, axes:] = dt_s * identity
-    noise = np.block([[dt_s**3 / 3 * identity, dt_s**2 / 2 * identity], [dt_s**2 / 2 * identity, dt_s * identity]])
+    place = np.arange(axes)
+    velocity = place + axes
+    transition, noise = np.eye(2 * axes), np.zeros((2 * axes, 2 * axes))
+    transition[place, velocity] = dt_s
+    noise[place, place], noise[velocity, velocity] = dt_s**3 / 3, dt_s
+    noise[place, velocity] = noise[velocity, place] = dt_s**2 / 2
     return transition, acceleration_density * noise
 
 

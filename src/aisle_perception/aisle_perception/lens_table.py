@@ -25,22 +25,26 @@ class LensTable:
         columns, rows = (np.ceil((self.sizes.max(axis=0, initial=1.0) + 2 * _BORDER_PX) / _STEP_PX).astype(int) + 1).tolist()
         v, u = np.meshgrid(np.arange(rows) * _STEP_PX - _BORDER_PX, np.arange(columns) * _STEP_PX - _BORDER_PX, indexing="ij")
         grid = np.column_stack([u.ravel(), v.ravel()]).astype(float)
-        self._table = np.full((len(cameras), rows, columns, 2), np.nan)
+        self._limits = np.array([columns, rows]) - 1.001
+        #: Rows of the table from one camera, and from one row of the image, to the next.
+        self._stride = (rows * columns, columns)
+        self._table = np.full((len(cameras) * rows * columns, 2), np.nan)
         for number, camera in enumerate(cameras):
             optical = camera.rays(grid) @ camera.pose[:3, :3]
-            self._table[number] = (optical[:, :2] / optical[:, 2:]).reshape(rows, columns, 2)
+            self._table[number * rows * columns : (number + 1) * rows * columns] = optical[:, :2] / optical[:, 2:]
 
     def normalised(self, cameras: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """Undistorted image coordinates (x / z, y / z in the optical frame), float64 [..., 2], of ``pixels`` [..., 2] of ``cameras``
-        int [...]; NaN where the lens model says nothing. Pixels beyond the table's border count as on it."""
-        limits = np.array(self._table.shape[2:0:-1]) - 1.001
-        place = np.clip((pixels + _BORDER_PX) / _STEP_PX, 0.0, limits)
-        column, row = np.moveaxis(place.astype(int), -1, 0)
-        right, down = np.moveaxis(place - np.floor(place), -1, 0)[..., None]
-        table = self._table
-        upper = table[cameras, row, column] * (1 - right) + table[cameras, row, column + 1] * right
-        lower = table[cameras, row + 1, column] * (1 - right) + table[cameras, row + 1, column + 1] * right
-        return upper * (1 - down) + lower * down
+        """Undistorted image coordinates (x / z, y / z in the optical frame), float64 [..., 2], of ``pixels`` [..., 2] of ``cameras`` int,
+        of a shape that broadcasts against [...]; NaN where the lens model says nothing. Pixels beyond the table's border count as on it."""
+        place = np.minimum(np.maximum((pixels + _BORDER_PX) / _STEP_PX, 0.0), self._limits)
+        cell = place.astype(int)
+        right, down = np.split(place - cell, 2, axis=-1)
+        corner = cameras * self._stride[0] + cell[..., 1] * self._stride[1] + cell[..., 0]
+        left, up = 1 - right, 1 - down
+        table, below = self._table, corner + self._stride[1]
+        upper = table.take(corner, axis=0) * left + table.take(corner + 1, axis=0) * right
+        lower = table.take(below, axis=0) * left + table.take(below + 1, axis=0) * right
+        return upper * up + lower * down
 
     def directions(self, cameras: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         """Rays in the store frame, float64 [..., 3], of depth 1 (not of length 1)."""

@@ -21,6 +21,7 @@ from aisle_perception.body_updater import BodyUpdater
 from aisle_perception.floor_projection import BodyConfig, FloorProjector
 from aisle_perception.floor_tracker import Associator, Deleter, FloorTracker, FloorTrackerConfig, Initiator, Updater
 from aisle_perception.lens_table import LensTable
+from aisle_perception.small_matrices import greatest_deviation2
 from aisle_perception.view_coverage import ViewCoverage
 from aisle_store.store import Store
 
@@ -86,7 +87,7 @@ class PersonTracker:
         self._buffer: EventTimeBuffer[PersonDetections] = EventTimeBuffer(self._cameras, round(config.max_lateness_s * NANOSECONDS))
         self._period_ns = round(config.output_period_s * NANOSECONDS)
         self._point_filter = BodyPointFilter(config)
-        self._slot: list[PersonDetections] = []
+        self._slot: dict[str, PersonDetections] = {}
         self._slot_start_ns = 0
         self._stamp_ns: int | None = None
         self._superseded: dict[str, int] = {}
@@ -143,21 +144,17 @@ class PersonTracker:
                 result.records.append(self._close_slot())
             if not self._slot:
                 self._slot_start_ns = frame.stamp_ns
-            earlier = [f for f in self._slot if f.camera == frame.camera]
-            if earlier:
-                self._slot.remove(earlier[0])
+            if self._slot.pop(frame.camera, None) is not None:
                 self._superseded[frame.camera] = self._superseded.get(frame.camera, 0) + 1
-            self._slot.append(frame)
+            self._slot[frame.camera] = frame
 
     def _begins_slot(self, frame: PersonDetections) -> bool:
         """By stamps alone: a period has passed, or most of it and this camera has already reported in it."""
         passed = frame.stamp_ns - self._slot_start_ns
-        return passed >= self._period_ns or (
-            passed >= self._SLOT_SHARE * self._period_ns and any(f.camera == frame.camera for f in self._slot)
-        )
+        return passed >= self._period_ns or (passed >= self._SLOT_SHARE * self._period_ns and frame.camera in self._slot)
 
     def _close_slot(self) -> Tracks:
-        frames, self._slot = self._slot, []
+        frames, self._slot = list(self._slot.values()), {}
         stamp_ns = frames[-1].stamp_ns
         before_ns = stamp_ns if self._stamp_ns is None else self._stamp_ns
         self._stamp_ns = stamp_ns
@@ -174,19 +171,17 @@ class PersonTracker:
         numbers = [self._camera_number[frame.camera] for frame in frames]
         cameras = np.repeat(np.array(numbers, dtype=int), counts)
         ages = np.repeat([(stamp_ns - frame.stamp_ns) / NANOSECONDS for frame in frames], counts)
-        scales = [
-            self._lenses.sizes[number] / (frame.image_width, frame.image_height) for number, frame in zip(numbers, frames, strict=True)
-        ]
+        scales = self._lenses.sizes[numbers] / [(frame.image_width, frame.image_height) for frame in frames]
         scale = np.repeat(scales, counts, axis=0)
-        boxes = np.concatenate([frame.boxes for frame in frames]) * np.tile(scale, 2)
+        boxes = np.concatenate([frame.boxes for frame in frames]) * scale[:, [0, 1, 0, 1]]
         keypoints = np.concatenate([_keypoints(frame) for frame in frames]).astype(float)
         keypoints[:, :, :2] *= scale[:, None]
         floor = self._projector.project(cameras, boxes, keypoints)
         scores = np.concatenate([frame.scores for frame in frames])
-        slack = self._config.floor_margin_m + 2.0 * np.sqrt(np.linalg.eigvalsh(floor.covariances)[:, 1])
+        slack = self._config.floor_margin_m + 2.0 * greatest_deviation2(floor.covariances)
         wanted = floor.valid & (scores >= self._config.least_score) & self._store.on_floor(floor.positions, slack)
         found = FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, _embeddings(frames), floor.evidence)
-        return found.subset(wanted)
+        return found if wanted.all() else found.subset(wanted)
 
     def _locate_points(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
         """Heads and wrists; one ray per point and camera, moved to the slot's stamp with the point's velocity."""
@@ -199,16 +194,16 @@ class PersonTracker:
         who, cameras = whom[used], detections.cameras[used]
         view = _occurrence(who)
         pixels, confidence = point_pixels(detections.keypoints[used], self._config.keypoint_threshold)
-        directions = self._lenses.directions(np.repeat(cameras[:, None], len(POINTS), axis=1), pixels)
+        directions = self._lenses.directions(cameras[:, None], pixels)
         seen = (confidence > 0.0) & np.isfinite(directions).all(axis=-1)
         rays = Rays.none((len(people), len(POINTS), int(view.max()) + 1))
-        velocities = np.stack([p.points.means[:, 3:] for p in people])
+        velocities = np.array([p.points.means for p in people])[..., 3:]
         directions = np.where(seen[..., None], directions, [0.0, 0.0, 1.0])
-        rays.directions[who, :, view] = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+        rays.directions[who, :, view] = directions / np.sqrt(np.einsum("kpi,kpi->kp", directions, directions))[..., None]
         rays.origins[who, :, view] = self._lenses.positions[cameras, None] + velocities[who] * detections.age_s[used, None, None]
         rays.angular_deviation[who, :, view] = pixel_deviation(self._config, confidence) / self._lenses.focal_px[cameras, None]
         rays.weights[who, :, view] = seen
-        bodies = np.stack([p.mean[:2] for p in people])
+        bodies = np.array([p.mean for p in people])[:, :2]
         self._point_filter.update([p.points for p in people], bodies, rays, stamp_ns)
 
     def _tracks(self, stamp_ns: int) -> Tracks:

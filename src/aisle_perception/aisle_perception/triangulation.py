@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from aisle_perception.small_matrices import inverse3
+
 _ROUNDS = 5
 #: Scale of Cauchy's weights in standard deviations: a ray far off (a hand of somebody else, left taken for right) loses its say.
 _CAUCHY = 2.0
@@ -30,24 +32,26 @@ def triangulate(
     1: full trust), ``prior_mean`` [B, 3], ``prior_covariance`` [B, 3, 3]. ``point_deviation`` m: how far the cameras' idea of the point
     differs from view to view (a wrist is no mathematical point).
     """
+    prior = inverse3(prior_covariance)
     across = np.eye(3) - directions[..., :, None] * directions[..., None, :]
-    prior = np.linalg.inv(prior_covariance)
-    pulled = np.einsum("bij,bj->bi", prior, prior_mean)
-    point, robust = prior_mean, weights
+    # What a ray of weight 1 adds to the information (row by row) and to the vector: each round only weighs and adds these up.
+    moments = np.concatenate([across.reshape(*weights.shape, 9), np.einsum("bkij,bkj->bki", across, origins)], axis=2)
+    known = np.concatenate([prior.reshape(-1, 9), np.einsum("bij,bj->bi", prior, prior_mean)], axis=1)
+    offset, robust = prior_mean[:, None] - origins, weights
+    along = np.einsum("bki,bki->bk", offset, directions)
     for _ in range(_ROUNDS):
-        offset = point[:, None, :] - origins
-        depth = np.maximum(np.einsum("bki,bki->bk", offset, directions), 0.1)
-        variance = (angular_deviation * depth) ** 2 + point_deviation**2
-        precision = (robust / variance)[..., None, None] * across
-        information = prior + precision.sum(axis=1)
-        vector = pulled + np.einsum("bkij,bkj->bi", precision, origins)
-        covariance = np.linalg.inv(information)
-        point = np.einsum("bij,bj->bi", covariance, vector)
-        miss = np.einsum("bkij,bkj->bki", across, point[:, None, :] - origins)
-        distance = np.linalg.norm(miss, axis=2) / np.sqrt(variance)
-        robust = weights / (1.0 + (distance / _CAUCHY) ** 2)
+        variance = (angular_deviation * np.maximum(along, 0.1)) ** 2 + point_deviation**2
+        total = known + ((robust / variance)[:, None] @ moments)[:, 0]
+        covariance = inverse3(total[:, :9].reshape(-1, 3, 3))
+        point = np.einsum("bij,bj->bi", covariance, total[:, 9:])
+        offset = point[:, None] - origins
+        along = np.einsum("bki,bki->bk", offset, directions)
+        squared_distance = np.einsum("bki,bki->bk", offset, offset)
+        squared_distance -= along**2
+        squared_distance /= variance
+        robust = weights / (1.0 + squared_distance / _CAUCHY**2)
     # Rays that miss one another by more than their deviations say: the whole estimate is worse by that much.
     count = np.count_nonzero(weights, axis=1)
     spare = np.maximum(2 * count - 3, 1)
-    misfit = np.where(count > 1, (robust * distance**2).sum(axis=1) / spare, 1.0)
+    misfit = np.where(count > 1, (robust * squared_distance).sum(axis=1) / spare, 1.0)
     return point, covariance * np.maximum(misfit, 1.0)[:, None, None]

@@ -69,7 +69,7 @@ def test_merging_keeps_the_mean_and_the_covariance_of_the_sides() -> None:
 def test_a_detection_far_from_all_others_counts_little() -> None:
     places = PLACE + np.array([[0.05, 0.0], [-0.05, 0.02], [0.9, 0.7]])
     weights = trust(
-        np.array([[*PLACE, 0.0, 0.0]]), 0.04 * np.eye(4)[None], places, np.tile(0.01 * np.eye(2), (3, 1, 1)), np.zeros(3, dtype=int)
+        np.array([[*PLACE, 0.0, 0.0]]), 25.0 * np.eye(2)[None], places, np.tile(0.01 * np.eye(2), (3, 1, 1)), np.zeros(3, dtype=int)
     )
     assert weights[:2].min() == 1.0
     assert weights[2] < 0.2

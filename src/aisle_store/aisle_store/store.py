@@ -162,14 +162,16 @@ def inside_polygon(polygon: np.ndarray, points: np.ndarray, margin: float) -> np
 
     Signed distance by the crossing number and the nearest edge (O'Rourke, Computational Geometry in C, 7.4).
     """
-    start, end = polygon, np.roll(polygon, -1, axis=0)
+    start, end = polygon, np.concatenate([polygon[1:], polygon[:1]])
     x, y = points[:, 0, None], points[:, 1, None]
     straddles = (start[:, 1] > y) != (end[:, 1] > y)
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = start[:, 0] + (y - start[:, 1]) * (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
     inside = (np.count_nonzero(straddles & (x < crossing), axis=1) % 2).astype(bool)
+    if (inside & (np.asarray(margin) >= 0.0)).all():
+        return inside
     edge = end - start
     along = ((x - start[:, 0]) * edge[:, 0] + (y - start[:, 1]) * edge[:, 1]) / np.maximum((edge**2).sum(axis=1), 1e-12)
-    along = np.clip(along, 0.0, 1.0)
+    along = np.minimum(np.maximum(along, 0.0), 1.0)
     distance = np.hypot(x - (start[:, 0] + along * edge[:, 0]), y - (start[:, 1] + along * edge[:, 1])).min(axis=1)
     return np.where(inside, distance, -distance) >= -margin
