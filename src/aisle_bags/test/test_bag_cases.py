@@ -149,7 +149,8 @@ def test_the_fixture_gives_everything_that_the_cores_published(bag_run: BagRun) 
     run = bag_run(SUITE / "slow-pick")
     assert run.passed, run.report
     assert run.items("ann") == {"044000006808": 1, "835144009066": 1}
-    assert len([event for settled in run.of(ShelfEvents) for event in settled.final]) == 2
+    # A slow lift may come in parts.
+    assert len({(event.gondola, event.shelf) for settled in run.of(ShelfEvents) for event in settled.final}) == 2
     assert max(len(tracks.tracks) for tracks in run.of(Tracks)) == 1
 
 
