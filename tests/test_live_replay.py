@@ -42,6 +42,18 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 
+#: The player's services that are called.
+SERVICES = {
+    "burst": srv.Burst,
+    "get_rate": srv.GetRate,
+    "is_paused": srv.IsPaused,
+    "play_next": srv.PlayNext,
+    "seek": srv.Seek,
+    "set_rate": srv.SetRate,
+    "toggle_paused": srv.TogglePaused,
+}
+
+
 class Observer:
     """Listens to receipts and /clock and calls the player's services."""
 
@@ -53,6 +65,7 @@ class Observer:
         self._node = CoreNode("observer", context=self._context)
         self._node.subscribe(topics.RECEIPTS, self.receipts.append)
         self._node.create_subscription(Clock, topics.CLOCK.name, self._on_clock, to_rclpy(topics.CLOCK.qos))
+        self._clients = {name: self._node.create_client(kind, f"/player/{name}") for name, kind in SERVICES.items()}
         self._executor = make_executor(self._context)
         self._executor.add_node(self._node)
 
@@ -67,12 +80,16 @@ class Observer:
             self._executor.spin_once(timeout_sec=0.05)
             processes.poll(0.0)
 
-    def call(self, processes: Processes, name: str, kind: Any, **fields: Any) -> Any:
-        client = self._node.create_client(kind, f"/player/{name}")
-        self.wait(processes, client.service_is_ready, f"service {name}")
-        answer = client.call_async(kind.Request(**fields))
+    def meet(self, processes: Processes) -> None:
+        """Waits for all services. A client may know a service before the service knows it, and would then not get its answer."""
+        for name, client in self._clients.items():
+            self.wait(processes, client.service_is_ready, f"service {name}")
+        known = time.monotonic() + 2.0
+        self.wait(processes, lambda: time.monotonic() > known, "acquaintance")
+
+    def call(self, processes: Processes, name: str, **fields: Any) -> Any:
+        answer = self._clients[name].call_async(SERVICES[name].Request(**fields))
         self.wait(processes, answer.done, f"answer of {name}")
-        self._node.destroy_client(client)
         return answer.result()
 
     def close(self) -> None:
@@ -133,19 +150,20 @@ def test_seeking_back_and_looping_give_the_offline_receipts(observer: Observer, 
     specs = process_specs([*build_graph(store, options), player], options.composition, "info")
     with Processes(specs, lambda name, line: said.append(f"[{name}] {line}"), node_environment()) as processes:
         observer.wait(processes, lambda: bool(observer.clock), "clock")
-        assert observer.call(processes, "is_paused", srv.IsPaused).paused
+        observer.meet(processes)
+        assert observer.call(processes, "is_paused").paused
         assert observer.clock[-1] == start_ns
-        assert observer.call(processes, "play_next", srv.PlayNext).success
-        assert observer.call(processes, "burst", srv.Burst, num_messages=10).actually_burst == 10
-        assert observer.call(processes, "get_rate", srv.GetRate).rate == RATE
-        assert not observer.call(processes, "set_rate", srv.SetRate, rate=0.0).success
-        assert not observer.call(processes, "seek", srv.Seek, time=Time(sec=5)).success
-        observer.call(processes, "toggle_paused", srv.TogglePaused)
-        assert not observer.call(processes, "play_next", srv.PlayNext).success
+        assert observer.call(processes, "play_next").success
+        assert observer.call(processes, "burst", num_messages=10).actually_burst == 10
+        assert observer.call(processes, "get_rate").rate == RATE
+        assert not observer.call(processes, "set_rate", rate=0.0).success
+        assert not observer.call(processes, "seek", time=Time(sec=5)).success
+        observer.call(processes, "toggle_paused")
+        assert not observer.call(processes, "play_next").success
         middle_ns = (start_ns + end_ns) // 2
         observer.wait(processes, lambda: observer.clock[-1] > middle_ns, "the bag's middle")
         begin = Time(sec=start_ns // NANOSECONDS, nanosec=start_ns % NANOSECONDS)
-        assert observer.call(processes, "seek", srv.Seek, time=begin).success
+        assert observer.call(processes, "seek", time=begin).success
         observer.wait(processes, lambda: observer.clock[-1] < middle_ns, "time before the middle")
         observer.wait(processes, lambda: len(observer.receipts) == 2 * len(expected), "receipts of two rounds")
     rounds = observer.receipts[: len(expected)], observer.receipts[len(expected) :]
