@@ -30,9 +30,8 @@ from aisle_bags.bag_writer import absolute
 from aisle_bags.masked_images import Message
 from aisle_bags.recording import Recording, RecordingConfig
 from aisle_contract import topics
-from aisle_contract.conversions import header_message, serialised, to_message
+from aisle_contract.conversions import header_message, image_message, serialised, to_message
 from aisle_contract.images import bgr_image
-from aisle_contract.images import to_message as image_message
 from aisle_contract.record_topics import topic_of
 from aisle_contract.records import (
     Alert,

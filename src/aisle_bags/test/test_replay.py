@@ -51,12 +51,11 @@ def picture(column: int) -> np.ndarray:
 def write_image(writer: BagWriter, camera: str, number: int, raw: bool) -> None:
     from sensor_msgs.msg import CompressedImage
 
-    from aisle_contract.conversions import header_message
-    from aisle_contract.images import to_message
+    from aisle_contract.conversions import header_message, image_message
 
     header = header_message(START + number * STEP, "camera")
     if raw:
-        writer.write_message(absolute(topics.image(camera), "/"), to_message(picture(number), "bgr8", header), START + number * STEP)
+        writer.write_message(absolute(topics.image(camera), "/"), image_message(picture(number), "bgr8", header), START + number * STEP)
         return
     data = array("B", cv2.imencode(".png", picture(number))[1].tobytes())
     message = CompressedImage(header=header, format="png", data=data)

@@ -67,6 +67,16 @@ def from_message(message: Any) -> Record:
     return convert(message)
 
 
+def image_message(pixels: np.ndarray, encoding: str, header: Any) -> Any:
+    """A ``sensor_msgs/Image`` of ``pixels``, [height, width] or [height, width, channels]. Raises ImageError as ``images.image_fields``."""
+    from sensor_msgs.msg import Image
+
+    # OpenCV comes with it, which most conversions do without.
+    from aisle_contract.images import image_fields
+
+    return Image(header=header, **image_fields(pixels, encoding))
+
+
 def serialised(message: Any) -> bytes:
     """CDR bytes of a ROS message."""
     from rclpy.serialization import serialize_message

@@ -1,6 +1,7 @@
 """Image messages to arrays and back. NumPy and OpenCV do the common encodings; cv_bridge, where a ROS installation has it, the others.
 
-Reading takes any object with the message's attributes (rclpy's, or what rosbags decodes), as ``conversions.from_message`` does.
+Reading takes any object with the message's attributes (rclpy's, or what rosbags decodes), as ``conversions.from_message`` does. What is
+written becomes a message by ``conversions.image_message``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ import sys
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from sensor_msgs.msg import Image
-    from std_msgs.msg import Header
+#: What an image message holds beside its header.
+_FIELDS = ("height", "width", "encoding", "is_bigendian", "step", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +87,15 @@ def to_array(message: Any) -> np.ndarray:
     return pixels.reshape((height, width) if encoding.channels == 1 else (height, width, encoding.channels))
 
 
-def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    """A message of ``pixels`` ([height, width] or [height, width, channels]), which are taken to be encoded as ``encoding`` says.
+def image_fields(pixels: np.ndarray, encoding: str) -> dict[str, Any]:
+    """The fields of an image message of ``pixels`` ([height, width] or [height, width, channels]), which are taken to be encoded as
+    ``encoding`` says.
 
     Raises ImageError where shape or type do not fit the encoding, or for an encoding that needs an absent cv_bridge.
     """
     if encoding not in ENCODINGS:
         message = _through_bridge(encoding, "cv2_to_imgmsg", pixels, encoding)
-        message.header = header
-        return message
-    from sensor_msgs.msg import Image
-
+        return {name: getattr(message, name) for name in _FIELDS}
     expected = ENCODINGS[encoding]
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.ndim not in (2, 3) or channels != expected.channels or pixels.dtype != expected.kind:
@@ -107,15 +105,8 @@ def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     data = array("B")
     data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
     height, width = pixels.shape[:2]
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=int(sys.byteorder == "big"),
-        step=width * channels * expected.kind.itemsize,
-        data=data,
-    )
+    step = width * channels * expected.kind.itemsize
+    return dict(zip(_FIELDS, (height, width, encoding, int(sys.byteorder == "big"), step, data), strict=True))
 
 
 def _of_compressed(message: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from aisle_contract import images
+from aisle_contract.conversions import image_message
 
 
 def pixels_of(encoding: str, height: int, width: int, seed: int) -> np.ndarray:
@@ -27,7 +28,7 @@ def pixels_of(encoding: str, height: int, width: int, seed: int) -> np.ndarray:
 @given(st.sampled_from(sorted(images.ENCODINGS)), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_what_goes_in_comes_out(encoding: str, height: int, width: int, seed: int) -> None:
     pixels = pixels_of(encoding, height, width, seed)
-    message = images.to_message(pixels, encoding, Header(frame_id="camera_1_optical"))
+    message = image_message(pixels, encoding, Header(frame_id="camera_1_optical"))
     assert message.header.frame_id == "camera_1_optical"
     assert (message.height, message.width) == (height, width)
     assert message.step * height == len(message.data)
@@ -37,13 +38,13 @@ def test_what_goes_in_comes_out(encoding: str, height: int, width: int, seed: in
 
 
 def test_reading_copies_nothing() -> None:
-    message = images.to_message(pixels_of("bgr8", 4, 5, 0), "bgr8", Header())
+    message = image_message(pixels_of("bgr8", 4, 5, 0), "bgr8", Header())
     assert np.shares_memory(images.to_array(message), np.frombuffer(message.data, np.uint8))
 
 
 def test_array_that_is_not_contiguous() -> None:
     pixels = pixels_of("rgb8", 6, 8, 1)[::2, ::-1]
-    np.testing.assert_array_equal(images.to_array(images.to_message(pixels, "rgb8", Header())), pixels)
+    np.testing.assert_array_equal(images.to_array(image_message(pixels, "rgb8", Header())), pixels)
 
 
 def test_padded_rows() -> None:
@@ -90,7 +91,7 @@ def test_step_shorter_than_a_row() -> None:
 )
 def test_array_that_does_not_fit_the_encoding(pixels: np.ndarray, encoding: str) -> None:
     with pytest.raises(images.ImageError, match=f"is not {encoding}"):
-        images.to_message(pixels, encoding, Header())
+        image_message(pixels, encoding, Header())
 
 
 def test_other_encodings_go_through_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_other_encodings_go_through_cv_bridge(monkeypatch: pytest.MonkeyPatch) -
     module.CvBridge = FakeBridge
     monkeypatch.setitem(sys.modules, "cv_bridge", module)
     np.testing.assert_array_equal(images.to_array(Image(encoding="bayer_rggb8", height=1, width=2)), [[7, 7]])
-    message = images.to_message(np.zeros((3, 1)), "32FC1", Header(frame_id="f"))
+    message = image_message(np.zeros((3, 1)), "32FC1", Header(frame_id="f"))
     assert (message.encoding, message.height, message.header.frame_id) == ("32FC1", 3, "f")
 
 

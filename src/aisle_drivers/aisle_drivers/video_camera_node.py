@@ -8,10 +8,10 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
-from aisle_contract import frames, images, topics
+from aisle_contract import frames, topics
 from aisle_contract.base_node import CoreNode, run
 from aisle_contract.config import parameter
-from aisle_contract.conversions import header_message
+from aisle_contract.conversions import header_message, image_message
 from aisle_contract.records import Diagnostic
 from aisle_drivers.conversions import camera_info, jpeg
 from aisle_drivers.video_camera import FRAME_POLL_PERIOD_S, Frame, VideoCamera, VideoCameraConfig
@@ -90,7 +90,7 @@ class VideoCameraNode(CoreNode):
         if self._wanted(self._info):
             self.send(self._info, camera_info(self.camera, header))
         if self._wanted(self._image):
-            self.send(self._image, images.to_message(frame.image, "bgr8", header))
+            self.send(self._image, image_message(frame.image, "bgr8", header))
         if self._wanted(self._compressed):
             self.send(self._compressed, jpeg(frame.image, self.config.jpeg_quality, header))
 

@@ -14,8 +14,7 @@ from rclpy.parameter import Parameter
 
 from aisle_contract import frames, topics
 from aisle_contract.base_node import CoreNode, make_executor, to_rclpy
-from aisle_contract.conversions import header_message
-from aisle_contract.images import to_message
+from aisle_contract.conversions import header_message, image_message
 from aisle_contract.records import PersonDetections
 from aisle_perception.detector_node import DetectorNode
 from aisle_perception.tracker_node import TrackerNode
@@ -95,7 +94,7 @@ def scene_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[...
 
 def _send_image(scene: Scene, camera: str) -> None:
     header = header_message(scene.stamp_ns(), frames.camera_optical(camera))
-    scene.sender.send(topics.image(camera), to_message(np.zeros((36, 64, 3), dtype=np.uint8), "bgr8", header))
+    scene.sender.send(topics.image(camera), image_message(np.zeros((36, 64, 3), dtype=np.uint8), "bgr8", header))
 
 
 def _send_detections(scene: Scene, camera: str) -> None:

@@ -15,8 +15,7 @@ from rclpy.parameter import Parameter
 
 from aisle_contract import frames, topics
 from aisle_contract.base_node import CoreNode, make_executor
-from aisle_contract.conversions import header_message
-from aisle_contract.images import to_message
+from aisle_contract.conversions import header_message, image_message
 from aisle_contract.records import NANOSECONDS, PersonDetections
 from aisle_perception import detector
 from aisle_perception.detector_models import Detections
@@ -91,7 +90,7 @@ def test_waiting_frames_of_several_cameras_go_into_one_call(counting: Counting) 
             tick += 1
             for camera in CAMERAS:
                 header = header_message(tick * NANOSECONDS, frames.camera_optical(camera))
-                sender.send(topics.image(camera), to_message(np.zeros((36, 64, 3), dtype=np.uint8), "bgr8", header))
+                sender.send(topics.image(camera), image_message(np.zeros((36, 64, 3), dtype=np.uint8), "bgr8", header))
             for _ in range(12):
                 executor.spin_once(timeout_sec=0.02)
     finally:
