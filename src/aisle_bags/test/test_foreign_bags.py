@@ -162,12 +162,18 @@ def test_compressed_messages(tmp_path: Path, with_metadata: bool) -> None:
     assert contents(tmp_path) == talk()
 
 
+#: SQLite does not compress itself.
+STORAGES = [
+    (plugin, mode)
+    for plugin in StoragePlugin
+    for mode in CompressionMode
+    if plugin is not StoragePlugin.SQLITE3 or mode is not CompressionMode.STORAGE
+]
+
+
 @pytest.mark.parametrize("version", [8, 9])
-@pytest.mark.parametrize("plugin", StoragePlugin)
-@pytest.mark.parametrize("mode", CompressionMode)
+@pytest.mark.parametrize(("plugin", "mode"), STORAGES)
 def test_bags_of_the_rosbags_library(tmp_path: Path, version: int, plugin: StoragePlugin, mode: CompressionMode) -> None:
-    if plugin is StoragePlugin.SQLITE3 and mode is CompressionMode.STORAGE:
-        pytest.skip("SQLite does not compress itself")
     writer = RosbagsWriter(tmp_path / "talk", version=version, storage_plugin=plugin)
     writer.set_compression(mode, CompressionFormat.ZSTD)
     writer.set_custom_data("shop", "corner")
