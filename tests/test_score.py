@@ -34,7 +34,7 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
 
     sessions = [session for session in load_sessions(STORE / "sessions.json") if session.session == SESSION]
     task = ScoreTask(load_store(STORE), load_settings(ROOT / "config" / "graph.yaml"), "nominal")
-    figures = {"profile": "nominal", "seeds": 2, **summary(score_sessions(task, sessions, range(2), jobs=1))}
+    figures = {"profile": "nominal", "seeds": 2, "sessions_apart": False, **summary(score_sessions(task, sessions, range(2), jobs=1))}
     assert written == json.loads(json.dumps(figures))
     assert [(entry["session"], entry["seed"]) for entry in written["sessions"]] == [(SESSION, 0), (SESSION, 1)]
     assert written["source"] == "re-enacted"
@@ -42,6 +42,25 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
     headings = [line for line in done.stdout.splitlines() if "nominal" in line]
     assert headings
     assert all("re-enacted" in line for line in headings)
+
+
+def test_sessions_of_a_seed_are_one_day_unless_they_are_played_apart() -> None:
+    sessions = load_sessions(STORE / "sessions.json")[:2]
+    task = ScoreTask(load_store(STORE), load_settings(ROOT / "config" / "graph.yaml"), "nominal")
+    names: list[str] = []
+    first, second = task.enact(sessions, seed=3, played=names.append)
+    assert names == [session.session for session in sessions]
+    assert second.simulated.start_ns == first.simulated.end_ns
+    for enacted in (first, second):
+        assert enacted.simulated.records
+        assert enacted.score.receipts == len(enacted.simulated.truth) == enacted.score.issued_receipts
+        carts = enacted.result.carts
+        assert {cart.shopper for cart in carts} == set(enacted.simulated.truth)
+        assert all(enacted.simulated.start_ns < cart.entered_ns < enacted.simulated.end_ns for cart in carts)
+    apart = score_sessions(task, sessions, [3], apart=True)
+    assert apart[0] == first.score
+    assert [score.session for score in apart] == names
+    assert apart[1].items.expected == second.score.items.expected
 
 
 @pytest.mark.parametrize(

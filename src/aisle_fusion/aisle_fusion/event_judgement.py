@@ -160,8 +160,7 @@ class EventJudge:
             refilled = move.quantity < 0 and (move.visit in self._scene.staff or not move.visit)
             if move.quantity > 0 or refilled:
                 self._learn_place(candidate, move, probability)
-            measured = abs(self._likelihood.total / move.quantity)
-            self._weights.observe(move.product, measured, self._likelihood.error_variance / move.quantity**2, probability)
+            self._likelihood.learn(move.product, abs(move.quantity), probability)
 
     def _learn_place(self, candidate: Candidate, move: Move, probability: float) -> None:
         standing = self._standing.get(move.product)

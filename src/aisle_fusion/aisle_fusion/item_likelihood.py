@@ -1,9 +1,9 @@
 """How well a shelf event's weights fit to items: their sum to the mass, their spread over the plates to the place.
 
 The sum of changes is compared with the items' mass under the scale's noise, the spread from piece to piece, the doubt about the product's
-weight and the gain errors of the plates, which average out over the plates that share the load; a wide second component keeps one odd
-reading from excluding the truth. The pattern over the plates, scaled to the measured sum, is compared with that of a load whose centre
-lies at a place along the shelf: plates share a load with their neighbours.
+weight and the gain errors of the plates, which average out over the plates that share the load and become known with sales; a wide second
+component keeps one odd reading from excluding the truth. The pattern over the plates, scaled to the measured sum, is compared with that
+of a load whose centre lies at a place along the shelf: plates share a load with their neighbours.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from scipy.special import ndtr
 
 from aisle_contract.config import parameter
 from aisle_contract.records import ShelfEvent
-from aisle_store.store import Store
+from aisle_store.store import ShelfKey, Store
 
 #: Places along a shelf that are tried, per plate width.
 PLACES_PER_PLATE = 4
 #: Spread of an item's load around its centre, in plate widths: a bottle stands on one plate, a bag lies over two.
 _LOAD_SPREADS = (0.35, 0.7)
-#: Means are never thought better known than this: a plate's gain error is the same in every pick from it.
-_LEAST_DOUBT = 0.004
+#: Means of products and gains of plates are never thought better known than this: what errors they have in common stays unknown.
+_LEAST_DOUBT, _LEAST_GAIN_DOUBT = 0.004, 0.008
+#: Judgements less probable than this teach nothing: learning from a wrong guess would make it come true.
+_SURE = 0.9
+#: Nor do readings that are off by more standard deviations than this.
+_ODD = 3.0
 #: A spread from piece to piece beyond this share of the weight is taken for doubt about the weight itself.
 _LARGEST_PIECE_SPREAD = 0.06
 
@@ -33,12 +37,12 @@ _LARGEST_PIECE_SPREAD = 0.06
 class WeightConfig:
     """Parameters of ``ItemLikelihood`` and ``ProductWeights``."""
 
-    gain_deviation: float = parameter(0.034, "Gain error of one plate, one standard deviation", 0.0, 0.5)
+    gain_deviation: float = parameter(0.035, "Gain error of one plate, one standard deviation", 0.0, 0.5)
     offset_deviation_kg: float = parameter(
         0.0015, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
     catalogue_deviation: float = parameter(0.01, "Error of the catalogue's weights, as a share of them", 0.0, 1.0)
-    outlier_share: float = parameter(0.02, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
+    outlier_share: float = parameter(0.005, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
     outlier_scale: float = parameter(3.0, "How many times more", 1.0, 20.0)
     pattern_deviation: float = parameter(0.1, "Error of a plate's share of a load, as a share of the whole load", 0.01, 1.0)
     nothing_share: float = parameter(0.01, "Share of events that are no item at all (a hand pressed, the shelf was pushed)", 0.0, 0.5)
@@ -46,7 +50,8 @@ class WeightConfig:
 
 
 class ProductWeights:
-    """What is known of each product's mean weight: the catalogue as a prior, made better by picks that are beyond doubt.
+    """What is known of each product's mean weight: the catalogue as a prior, made better by picks that are beyond doubt; and the ``gains``
+    of the plates that weigh them.
 
     ``kg`` float64 [N] mean, ``variance`` float64 [N] kg^2 of that mean, ``piece_variance`` float64 [N] kg^2 from piece to piece, by
     ``index``. A product whose weight is not known has a large deviation in the catalogue: what exceeds 6 % is doubt about the mean.
@@ -59,6 +64,7 @@ class ProductWeights:
         deviation = np.array([product.weight_deviation_kg for product in store.products.values()], dtype=float)
         self.piece_variance = np.minimum(deviation, _LARGEST_PIECE_SPREAD * self.kg) ** 2
         self.variance = (config.catalogue_deviation * self.kg) ** 2 + deviation**2 - self.piece_variance
+        self.gains = PlateGains(config.gain_deviation)
 
     def rows(self, products: Sequence[str]) -> np.ndarray:
         return np.array([self.index[product] for product in products], dtype=int)
@@ -71,13 +77,43 @@ class ProductWeights:
         """Takes the weight of one piece as measured, with its error's variance (a Kalman update, less the less probable it is)."""
         row = self.index[product]
         error = variance + self.piece_variance[row]
-        # Nearly certain picks only: learning from a wrong guess would make it come true.
-        certainty = max(0.0, (probability - 0.9) / 0.1)
-        if (kg - self.kg[row]) ** 2 > 9.0 * (error + self.variance[row]) or certainty == 0.0:
+        certainty = max(0.0, (probability - _SURE) / (1.0 - _SURE))
+        if (kg - self.kg[row]) ** 2 > _ODD**2 * (error + self.variance[row]) or certainty == 0.0:
             return
         gain = certainty * self.variance[row] / (self.variance[row] + error)
         self.kg[row] += gain * (kg - self.kg[row])
         self.variance[row] = max((1.0 - gain) * self.variance[row], min(self.variance[row], (_LEAST_DOUBT * self.kg[row]) ** 2))
+
+
+class PlateGains:
+    """What is known of each plate's gain error: nothing but its spread at first; sales of goods of known weight tell it.
+
+    A load that several plates share tells of their gains together; what that leaves in common between two plates is not kept.
+    """
+
+    def __init__(self, deviation: float) -> None:
+        self._variance = deviation**2
+        self._known: dict[ShelfKey, tuple[np.ndarray, np.ndarray]] = {}
+
+    def of(self, shelf: ShelfKey, plates: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gain errors [plates] of a shelf's plates from left to right, as shares of a load, and their variances [plates]."""
+        known = self._known.get(shelf)
+        return (np.zeros(plates), np.full(plates, self._variance)) if known is None else known
+
+    def observe(self, shelf: ShelfKey, share: np.ndarray, error: float, variance: float, probability: float) -> None:
+        """Takes a load that lay on the plates by ``share`` [plates] and was weighed with the relative ``error``.
+
+        ``variance``: of that error, what the gains have to do with it left out (a Kalman update, less the less ``probability`` it has).
+        """
+        mean, spread = self.of(shelf, len(share))
+        innovation = error - float(share @ mean)
+        total = variance + float(np.square(share) @ spread)
+        certainty = max(0.0, (probability - _SURE) / (1.0 - _SURE))
+        if innovation**2 > _ODD**2 * total or certainty == 0.0:
+            return
+        step = certainty * spread * share / total
+        least = np.minimum(spread, _LEAST_GAIN_DOUBT**2)
+        self._known[shelf] = (mean + step * innovation, np.maximum(spread * (1.0 - step * share), least))
 
 
 class ItemLikelihood:
@@ -103,13 +139,23 @@ class ItemLikelihood:
         self.patterns = load_patterns(count)
         self.share = np.abs(self.change) / self.size if self.size > 0 else np.full(count, 1.0 / count)
         # Gain errors of plates are independent: the more of them share a load, the less its sum is off.
-        self._gain_variance = config.gain_deviation**2 * float(np.square(self.share).sum())
+        self._shelf: ShelfKey = (event.gondola, event.shelf)
+        gain, variance = weights.gains.of(self._shelf, count)
+        self._gain = 1.0 + float(self.share @ gain)
+        self._gain_variance = float(np.square(self.share) @ variance)
         self.single = self._single_pattern()
 
-    @property
-    def error_variance(self) -> float:
-        """Variance (kg^2) of the measured sum around the true one."""
-        return self.total_deviation**2 + self._config.offset_deviation_kg**2 + self._gain_variance * self.total**2
+    def learn(self, product: str, pieces: int, probability: float) -> None:
+        """Tells the weights that these pieces were moved, with that probability: from one residual the product's mean and the plates' gains
+        each take their part."""
+        weights = self._weights
+        row = weights.index[product]
+        expected, doubt, spread = weights.kg[row], weights.variance[row], weights.piece_variance[row]
+        measured = abs(self.total) / pieces
+        noise = (self.total_deviation**2 + self._config.offset_deviation_kg**2) / pieces**2
+        weights.observe(product, measured / self._gain, noise + self._gain_variance * measured**2, probability)
+        rest = (noise + spread / pieces + doubt) / expected**2
+        weights.gains.observe(self._shelf, self.share, measured / expected - 1.0, rest, probability)
 
     def weight(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Log density (per kg) [...] of the event's sum, if items were put on (count > 0) or taken (count < 0) together.
@@ -124,7 +170,7 @@ class ItemLikelihood:
             + (np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]).sum(axis=-1)
             + self._gain_variance * np.square(masses).sum(axis=-1)
         )
-        error = self.total - masses.sum(axis=-1)
+        error = self.total - self._gain * masses.sum(axis=-1)
         usual = (1 - config.outlier_share) * _normal(error, deviation)
         odd = config.outlier_share * _normal(error, deviation * config.outlier_scale)
         return np.log(usual + odd + 1e-300)

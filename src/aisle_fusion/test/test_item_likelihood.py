@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 from fusion_scene import shelf_event, small_store
 
-from aisle_fusion.item_likelihood import ItemLikelihood, ProductWeights, WeightConfig
+from aisle_fusion.item_likelihood import ItemLikelihood, PlateGains, ProductWeights, WeightConfig
 from aisle_store.store import Product
 
 STORE = small_store()
@@ -86,3 +86,45 @@ def test_an_unknown_weight_is_learned():
     for kg in (0.31, 0.306, 0.312):
         weights.observe("new", kg, 0.003**2, 1.0)
     assert abs(weights.expected("new") - 0.309) < 0.004
+
+
+def test_a_plate_that_reads_low_is_known_after_some_sales():
+    """Of the residual of a pick the product's mean and the plate's gain each take their part; other plates are not concerned."""
+    weights = ProductWeights(STORE, WeightConfig())
+    low = [ItemLikelihood(shelf_event(1, 2, "1", {7: -0.094}, 0.0005), PLATES, WeightConfig(), weights) for _ in range(6)]
+    before = density_with(weights, {7: -0.094}, ("red", -1))
+    for pick in low:
+        pick.learn("red", 1, 0.99)
+    gain, variance = weights.gains.of(("1", "1"), 12)
+    assert -0.06 < gain[6] < -0.025
+    assert abs(weights.expected("red") / 0.1 - 1) < abs(gain[6])
+    assert variance[6] < 0.5 * variance[5]
+    assert np.flatnonzero(gain).tolist() == [6]
+    assert density_with(weights, {7: -0.094}, ("red", -1)) > before + 1
+    assert density_with(weights, {7: -0.1}, ("red", -1)) < density_with(weights, {7: -0.094}, ("red", -1))
+
+
+def test_gains_are_not_learned_from_doubtful_or_odd_readings():
+    gains = PlateGains(0.035)
+    one_plate = np.eye(4)[1]
+    gains.observe(("1", "1"), one_plate, -0.05, 0.01**2, 0.8)
+    gains.observe(("1", "1"), one_plate, -0.5, 0.01**2, 1.0)
+    mean, variance = gains.of(("1", "1"), 4)
+    assert not mean.any()
+    assert np.allclose(variance, 0.035**2)
+
+
+def test_a_load_on_two_plates_tells_of_both():
+    gains = PlateGains(0.035)
+    gains.observe(("1", "1"), np.array([0.5, 0.5, 0.0]), 0.03, 0.005**2, 1.0)
+    mean, variance = gains.of(("1", "1"), 3)
+    assert mean[0] == mean[1] > 0.02
+    assert mean[2] == 0.0
+    # Together they are known better than each.
+    assert 0.5 * variance[2] < variance[0] < variance[2]
+
+
+def density_with(weights: ProductWeights, changes: dict[int, float], *items: tuple[str, int]) -> float:
+    found = ItemLikelihood(shelf_event(1, 2, "1", changes, 0.0005), PLATES, WeightConfig(), weights)
+    rows = weights.rows([product for product, _ in items])
+    return float(found.weight(rows, np.array([count for _, count in items])))

@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", action="append", metavar="NAME", help="only this session; may be given several times")
     parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
+    parser.add_argument(
+        "--apart",
+        action="store_true",
+        help="play each session by itself, through a chain that has learnt nothing: as many opening days; without it the sessions of "
+        "a seed are one day of the store, one after another",
+    )
     parser.add_argument("--crowd", type=_count, metavar="N", help="instead of sessions: a simulated crowd, at most N inside at once")
     parser.add_argument("--minutes", type=_positive, default=10.0, metavar="M", help="let the crowd in for so long (default: 10)")
     parser.add_argument(
@@ -111,28 +117,29 @@ def _score_sessions(args: argparse.Namespace, settings: CoreSettings) -> int:
         sessions = _chosen(load_sessions(args.sessions), args)
     with progress("re-enacting", len(sessions) * len(seeds)) as advance:
         task = ScoreTask(store, settings, args.profile, args.bags, args.item_camera)
-        scores = score_sessions(task, sessions, seeds, args.jobs, scored=lambda score: advance(1, note=score.session))
-    figures = {"profile": args.profile, "seeds": len(seeds), **summary(scores)}
+        scores = score_sessions(task, sessions, seeds, args.jobs, lambda name: advance(1, note=name), args.apart)
+    figures = {"profile": args.profile, "seeds": len(seeds), "sessions_apart": args.apart, **summary(scores)}
     _report(args, scores, figures, store)
     if args.failure is not None:
-        _draw_failures(
-            args.failure, task, [(session, score) for score in scores for session in sessions if session.session == score.session]
-        )
+        failed = {(score.session, score.seed) for score in scores if score.wrong_lines}
+        _draw_failures(args.failure, task, sessions, failed, args.apart)
     return 0
 
 
-def _draw_failures(folder: Path, task: ScoreTask, played: list[tuple[LabelledSession, SessionScore]]) -> None:
-    """Plays the sessions with wrong lines again: the scores do not keep what was recorded."""
+def _draw_failures(folder: Path, task: ScoreTask, sessions: list[LabelledSession], failed: set[tuple[str, int]], apart: bool) -> None:
+    """Plays the sessions with wrong lines again, and what went before them: the scores do not keep what was recorded."""
     folder.mkdir(parents=True, exist_ok=True)
     task = replace(task, bags=None)
-    failed = [(session, score) for session, score in played if score.wrong_lines]
     with progress("drawing failures", len(failed)) as advance:
-        for session, score in failed:
-            path = folder / f"{session.session}-{task.profile}-{score.seed}.png"
-            panels = [FailurePanel(**vars(moment)) for moment in shelf_moments(task.store, task.enact(session, score.seed))]
-            if panels:
-                plot_failures(panels, path, f"re-enacted: {session.session}, profile {task.profile}, seed {score.seed}")
-            advance(1, note=path.name)
+        for seed in sorted({seed for _, seed in failed}):
+            last = max(place for place, session in enumerate(sessions) if (session.session, seed) in failed)
+            days = [[session] for session in sessions if (session.session, seed) in failed] if apart else [sessions[: last + 1]]
+            for enacted in (enacted for day in days for enacted in task.enact(day, seed) if (enacted.score.session, seed) in failed):
+                path = folder / f"{enacted.score.session}-{task.profile}-{seed}.png"
+                panels = [FailurePanel(**vars(moment)) for moment in shelf_moments(task.store, enacted)]
+                if panels:
+                    plot_failures(panels, path, f"re-enacted: {enacted.score.session}, profile {task.profile}, seed {seed}")
+                advance(1, note=path.name)
 
 
 def _draw_calibration(path: Path, figures: dict[str, Any], store: Store) -> None:
