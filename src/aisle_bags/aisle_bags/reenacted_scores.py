@@ -47,7 +47,7 @@ class ScoreTask:
         simulated = simulate(self.store, session, with_item_camera(find_profile(self.profile), self.item_accuracy), seed)
         if self.bags is not None:
             self._keep(simulated, self.bags / f"{session.session}-{self.profile}-{seed}")
-        result = OfflineRunner(self.store, self.settings).run(simulated.records)
+        result = OfflineRunner(self.store, self.settings.without_open_carts()).run(simulated.records)
         warnings = (*simulated.warnings, *result.warnings)
         score = score_session(session.session, seed, simulated.truth, result.receipts, warnings, result.carts)
         closed = [cart for cart in result.carts if cart.status == CartStatus.CLOSED]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,8 +46,7 @@ class PlanogramConfig:
     remembered_picks: float = parameter(12.0, "Picks at a place that are remembered; older ones fade", 1.0, 1000.0)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stray:
+class Stray(NamedTuple):
     """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``."""
 
     gondola: str
