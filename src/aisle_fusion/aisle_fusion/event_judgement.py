@@ -7,8 +7,11 @@ Who: hands and bodies. What: weight and place, and what cameras or readers saw i
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +63,7 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class Candidate(NamedTuple):
     """A judgement, its log-likelihood without place and carts, and the place likelihoods under each way in which it could stand there.
 
     ``home``: where it is known to stand (in a pair: of both); ``elsewhere``: anywhere on the shelf, its share included.
@@ -95,8 +97,7 @@ class Scene:
 class EventJudge:
     """Judges one event. The scene's proximities must refer to the shelf's plates from left to right.
 
-    ``candidates``: the likeliest judgements, ``bounds``: the log of what each comes to at most; ``log_evidence``: log density (per kg) of
-    the event over all of them.
+    ``candidates``: the likeliest judgements, ``bounds``: the log of what each comes to at most.
     """
 
     def __init__(self, planogram: Planogram, weights: ProductWeights, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
@@ -110,7 +111,14 @@ class EventJudge:
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         self._ratios = self._ratios_near(self._likelihood.share)
+        self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self.candidates = self._candidates()
+
+    @cached_property
+    def log_evidence(self) -> float:
+        """Log density (per kg) of the event over all candidates, the less likely ones included."""
+        found, best_cases = self._weighed
+        return float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
 
     @property
     def total(self) -> float:
@@ -223,7 +231,7 @@ class EventJudge:
         pairs = self._pairs(best_single, max(best_cases) - _CUT)
         found += pairs
         best_cases = np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
-        self.log_evidence = float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
+        self._weighed = found, best_cases
         order = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
         kept = [int(index) for index in order if best_cases[index] >= best_cases[order[0]] - _CUT]
         self.bounds = [float(best_cases[index]) for index in kept]
@@ -329,7 +337,7 @@ class EventJudge:
         weight = self._likelihood.weight(rows[pair], counts[pair])
         best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
-        shaped = []
+        shaped, fits = [], []
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
             float(np.log(self._config.pair_share))
@@ -337,11 +345,13 @@ class EventJudge:
             + (_PAIR_SIGHT if self._scene.sights else 0.0)
         )
         for index in best:
-            if weight[index] < least:
+            # Sorted by weight, and a pattern only takes from it: what follows cannot be among the best any more.
+            if weight[index] < max(least, fits[-_MOST_PAIRS] if len(fits) >= _MOST_PAIRS else least):
                 break
             a, b = moves[first[index]], moves[second[index]]
             masses = (float(self._weights.kg[rows[first[index]]]) * a[1], float(self._weights.kg[rows[second[index]]]) * b[1])
             shaped.append((float(weight[index]), self._likelihood.pair(masses, (places[a[0]], places[b[0]])), a, b))
+            insort(fits, shaped[-1][0] + shaped[-1][1])
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
         chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
         return [candidate for fit in chosen for candidate in self._pair(*fit, places)]
@@ -357,9 +367,7 @@ class EventJudge:
                 base += float(np.log(self._config.elsewhere_share))
         if first[1] * second[1] < 0:
             base += float(np.log(self._config.swap_share))
-        sides = [
-            self._who(product, -count, self._ratios_near(self._share_near(places[product])), _LEAST_PAIR_RATIO) for product, count in items
-        ]
+        sides = [self._side(product, count, places[product]) for product, count in items]
         found = []
         for visit_a, ratio_a in sides[0]:
             for visit_b, ratio_b in sides[1]:
@@ -371,6 +379,14 @@ class EventJudge:
                 together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
                 found.append(Candidate(judgement, base + together, place))
+        return found
+
+    def _side(self, product: str, count: int, places: np.ndarray) -> list[tuple[str, float]]:
+        """As ``_who``, of one of a pair's moves."""
+        found = self._sides.get((product, count > 0))
+        if found is None:
+            ratios = self._ratios_near(self._share_near(places))
+            found = self._sides[product, count > 0] = self._who(product, -count, ratios, _LEAST_PAIR_RATIO)
         return found
 
     def _both(self, first: float, second: float) -> float:

@@ -157,9 +157,11 @@ class HandProximity:
 
     def _seen(self, samples: Sequence[Track], front: _ShelfFront) -> tuple[np.ndarray, np.ndarray]:
         config = self._config
-        body = np.array([[*track.position, 0.0] for track in samples])
-        body_deviation = float(np.median([np.sqrt(max(0.0, np.trace(track.covariance[:2, :2]) / 2)) for track in samples]))
-        aside, outside = (np.median(distance, axis=1) for distance in front.standing(front.local(body), config.reach_m))
+        body = np.zeros((len(samples), 3))
+        body[:, :2] = [track.position for track in samples]
+        covariance = np.array([track.covariance for track in samples])
+        body_deviation = float(median(np.sqrt(np.maximum(0.0, (covariance[:, 0, 0] + covariance[:, 1, 1]) / 2))))
+        aside, outside = (median(distance) for distance in front.standing(front.local(body), config.reach_m))
         wrists, owners, wrist_deviation = _wrists(samples)
         if not len(wrists):
             return self._body(aside, outside, body_deviation), np.hypot(aside, outside)
@@ -168,8 +170,8 @@ class HandProximity:
         reach = reach[:, np.isfinite(reach[0])]
         # Not the very nearest: one wrong wrist decides nothing.
         samples_nearer = min(_NEAR_QUANTILE * (reach.shape[1] - 1), _MOST_NEARER)
-        distance = np.quantile(reach, samples_nearer / max(reach.shape[1] - 1, 1), axis=1)
-        spread = np.hypot(config.hand_deviation_m, _WRIST_SHARE * float(np.median(wrist_deviation)))
+        distance = quantile(reach, samples_nearer / max(reach.shape[1] - 1, 1))
+        spread = np.hypot(config.hand_deviation_m, _WRIST_SHARE * float(median(wrist_deviation)))
         hand = config.hand_gain * _falling(distance / spread, config.hand_tail) + config.hand_floor
         stance = (aside / config.stance_deviation_m) ** 2 + (outside / _OUTSIDE_M) ** 2
         # Where hands are seen the body's place says little that they do not: its ratio counts by a third.
@@ -199,8 +201,25 @@ def _wrists(samples: Sequence[Track]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     for index, track in enumerate(samples):
         found += [(wrist, index) for wrist in (track.left_wrist, track.right_wrist) if wrist is not None]
     positions = np.array([wrist.position for wrist, _ in found]).reshape(-1, 3)
-    deviations = np.array([np.sqrt(max(0.0, float(np.trace(wrist.covariance)) / 3)) for wrist, _ in found])
+    covariance = np.array([wrist.covariance for wrist, _ in found]).reshape(-1, 3, 3)
+    deviations = np.sqrt(np.maximum(0.0, (covariance[:, 0, 0] + covariance[:, 1, 1] + covariance[:, 2, 2]) / 3))
     return positions, np.array([index for _, index in found], dtype=int), deviations
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """Along the last axis. NumPy's own looks for NaN and does much else, which takes longer than sorting a few samples."""
+    count = values.shape[-1]
+    ordered = np.sort(values, axis=-1)
+    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+
+
+def quantile(values: np.ndarray, share: float) -> np.ndarray:
+    """Along the last axis, between two samples by proportion. Why not NumPy's: see ``median``."""
+    ordered = np.sort(values, axis=-1)
+    place = share * (values.shape[-1] - 1)
+    before = int(place)
+    low, high, part = ordered[..., before], ordered[..., min(before + 1, values.shape[-1] - 1)], place - before
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def _falling(distance: np.ndarray, power: float) -> np.ndarray:
