@@ -11,6 +11,7 @@ from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -130,12 +131,12 @@ class EventJudge:
         """Standard deviation (kg) of ``total``."""
         return self._likelihood.total_deviation
 
-    @property
+    @cached_property
     def judgements(self) -> list[tuple[Judgement, float]]:
         """The candidates as ``StoreHypotheses.update`` takes them."""
         return [(candidate.judgement, candidate.log_likelihood) for candidate in self.candidates]
 
-    @property
+    @cached_property
     def dependence(self) -> Dependence:
         """On what the candidates' priors depend."""
         strays = {stray for candidate in self.candidates for stray, _ in candidate.strays if candidate.judgement[0].quantity > 0}
@@ -263,17 +264,20 @@ class EventJudge:
         best = max((float(weight[row].max()) for row, product in enumerate(products) if product in self._standing), default=-np.inf)
         anywhere = float(likelihood.single.mean())
         least = float(weight.max()) - 2 * _CUT
+        who: list[tuple[str, float]] | None = None
         for row, product in enumerate(products):
             home = float(self._standing[product] @ likelihood.single) if product in self._standing else 0.0
             elsewhere = self._elsewhere(product, -sign) * anywhere
             if sign > 0:
                 home *= 1 - self._config.elsewhere_share
             strays = tuple((s, float(self._planogram.near(s) @ likelihood.single)) for s in self._scene.strays if s.product == product)
+            # Who takes is asked once; who puts depends on what it is.
+            who = self._who(product, -sign, self._ratios) if who is None or sign > 0 else who
             for column, count in enumerate(_COUNTS):
                 if weight[row, column] < least:
                     continue
                 base = float(weight[row, column]) + float(_LOG_COUNT_PRIOR[count])
-                for visit, log_ratio in self._who(product, -sign * count, self._ratios):
+                for visit, log_ratio in who:
                     judgement = (Move(visit, product, -sign * count),)
                     found.append(Candidate(judgement, base + log_ratio + self._seen(visit, product), home, elsewhere, strays))
         return found, best
@@ -293,14 +297,13 @@ class EventJudge:
         sign = -1 if self._likelihood.total < 0 else 1
         rows = np.arange(len(self._weights.products))
         fit = self._likelihood.weight(rows[:, None], np.full((len(rows), 1), sign))
-        placed: list[str] = []
-        unplaced: list[str] = []
-        for row in np.argsort(-fit, kind="stable"):
-            product = self._weights.products[row]
-            kin = placed if self._planogram.is_placed(product) else unplaced
-            if product not in known and len(kin) < (_MISPLACED_TRIED if kin is placed else _UNPLACED_TRIED):
-                kin.append(product)
-        return sorted({*known, *placed, *unplaced})
+        order = np.argsort(-fit, kind="stable")
+        is_placed = self._planogram.are_placed(self._weights.products)[order]
+        tried: set[str] = set()
+        for kin, most in ((order[is_placed], _MISPLACED_TRIED), (order[~is_placed], _UNPLACED_TRIED)):
+            others = (product for product in (self._weights.products[row] for row in kin) if product not in known)
+            tried.update(islice(others, most))
+        return sorted(known | tried)
 
     def _ratios_near(self, share: np.ndarray) -> dict[str, float]:
         """Likelihood ratio of every visit to have moved something at the plates, weighted by ``share``."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from aisle_contract.config import parameter
-from aisle_contract.records import NANOSECONDS, BodyPoint, ShelfEvent, Track
+from aisle_contract.records import NANOSECONDS, ShelfEvent
 from aisle_fusion.shopper_sessions import Visit
-from aisle_fusion.track_history import TrackHistory, TrackLife
+from aisle_fusion.track_history import Samples, TrackHistory, TrackLife
 from aisle_store.store import Plate, ShelfKey, Store
 
 #: A hand over a plate is within this height above it (m); shelves leave 0.2-0.4 m.
@@ -131,9 +131,9 @@ class HandProximity:
             if visit.entered_ns > end_ns or (visit.left_ns and visit.left_ns < start_ns):
                 continue
             samples = self._samples(visit, start_ns, end_ns, newer or {})
-            if samples and all(front.distance(sample.position) > _FAR_M for sample in (samples[0], samples[-1])):
+            if samples is not None and all(front.distance(samples.positions[at]) > _FAR_M for at in (0, -1)):
                 continue
-            found = self._seen(samples, front) if samples else self._unseen(visit, start_ns, front)
+            found = self._seen(samples, front) if samples is not None else self._unseen(visit, start_ns, front)
             if found is not None:
                 measured.append(Proximity(visit.session, *found))
         return measured
@@ -144,25 +144,25 @@ class HandProximity:
             self._fronts[key] = _ShelfFront.of(plates)
         return self._fronts[key]
 
-    def _samples(self, visit: Visit, start_ns: int, end_ns: int, newer: Mapping[str, TrackLife]) -> list[Track]:
-        samples: list[Track] = []
+    def _samples(self, visit: Visit, start_ns: int, end_ns: int, newer: Mapping[str, TrackLife]) -> Samples | None:
+        parts: list[Samples] = []
         for span in visit.spans:
             if span.from_ns > end_ns or (span.to_ns is not None and span.to_ns < start_ns):
                 continue
             until_ns = end_ns if span.to_ns is None else min(end_ns, span.to_ns)
             for life in (self._history.get(span.track), newer.get(span.track)):
                 if life is not None:
-                    samples += life.between(max(start_ns, span.from_ns), until_ns)
-        return samples
+                    parts.append(life.between(max(start_ns, span.from_ns), until_ns))
+        parts = [part for part in parts if len(part)]
+        return Samples.joined(parts) if parts else None
 
-    def _seen(self, samples: Sequence[Track], front: _ShelfFront) -> tuple[np.ndarray, np.ndarray]:
+    def _seen(self, samples: Samples, front: _ShelfFront) -> tuple[np.ndarray, np.ndarray]:
         config = self._config
         body = np.zeros((len(samples), 3))
-        body[:, :2] = [track.position for track in samples]
-        covariance = np.array([track.covariance for track in samples])
-        body_deviation = float(median(np.sqrt(np.maximum(0.0, (covariance[:, 0, 0] + covariance[:, 1, 1]) / 2))))
+        body[:, :2] = samples.positions
+        body_deviation = float(median(samples.deviations))
         aside, outside = (median(distance) for distance in front.standing(front.local(body), config.reach_m))
-        wrists, owners, wrist_deviation = _wrists(samples)
+        wrists, owners, wrist_deviation = samples.wrists()
         if not len(wrists):
             return self._body(aside, outside, body_deviation), np.hypot(aside, outside)
         reach = np.full((len(aside), len(samples)), np.inf)
@@ -193,17 +193,6 @@ class HandProximity:
         aside, outside = (distance[:, 0] for distance in front.standing(body, self._config.reach_m))
         spread = self._config.body_deviation_m + 0.5 * unseen_s
         return self._body(aside, outside, 0.5 * unseen_s) * self._config.body_deviation_m / spread, np.hypot(aside, outside)
-
-
-def _wrists(samples: Sequence[Track]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All known wrists: positions [W, 3] m, index of the sample [W], standard deviation [W] m."""
-    found: list[tuple[BodyPoint, int]] = []
-    for index, track in enumerate(samples):
-        found += [(wrist, index) for wrist in (track.left_wrist, track.right_wrist) if wrist is not None]
-    positions = np.array([wrist.position for wrist, _ in found]).reshape(-1, 3)
-    covariance = np.array([wrist.covariance for wrist, _ in found]).reshape(-1, 3, 3)
-    deviations = np.sqrt(np.maximum(0.0, (covariance[:, 0, 0] + covariance[:, 1, 1] + covariance[:, 2, 2]) / 3))
-    return positions, np.array([index for _, index in found], dtype=int), deviations
 
 
 def median(values: np.ndarray) -> np.ndarray:
