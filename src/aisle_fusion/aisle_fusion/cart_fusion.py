@@ -50,6 +50,8 @@ from aisle_store.store import Store
 _GOODS_SHARE = 0.6
 #: Numbers of events that are judged ahead of time begin here.
 _FORESEEN = 1 << 62
+#: No more than so much is put off while shelf events come in.
+_BACKLOG_NS = NANOSECONDS // 2
 #: Open carts are shown at once rather than to the last digit: so many hypotheses will do.
 _FORESEEN_HYPOTHESES = 10
 #: Events at one time and this near to each other (m) may be one hand's.
@@ -101,6 +103,7 @@ class CartFusion:
         self._gate_sources = {gate: f"gates/{gate}" for gate in store.gates}
         sources = ["tracks", "shelf_events", *self._gate_sources.values()]
         self._buffer: EventTimeBuffer[FusionInput] = EventTimeBuffer(sources, int(config.max_lateness_s * NANOSECONDS))
+        self._ready: deque[FusionInput] = deque()
         self._history = TrackHistory(int(config.history_s * NANOSECONDS))
         self._sessions = ShopperSessions(store, config, self._history)
         self._proximity = HandProximity(store, config, self._history)
@@ -134,8 +137,9 @@ class CartFusion:
             result.warnings.append(problem)
         elif self._config.open_carts and isinstance(record, ShelfEvents):
             self._foresee(record)
-        for ready in self._buffer.pop_ready():
-            self._process(ready, result)
+        self._ready.extend(self._buffer.pop_ready())
+        if not self._may_wait(record):
+            self._process_ready(result)
         if self._config.open_carts:
             self._show_changes(max(self._now_ns, record.stamp_ns), result)
         return result
@@ -143,8 +147,8 @@ class CartFusion:
     def flush(self) -> StepResult:
         """End of a recording: judges all that is held back and closes every visit."""
         result = StepResult()
-        for ready in self._buffer.flush():
-            self._process(ready, result)
+        self._ready.extend(self._buffer.flush())
+        self._process_ready(result)
         result.records += self._sessions.finish(self._now_ns)
         self._judge_until(None, result)
         for visit in list(self._sessions.visits.values()):
@@ -187,6 +191,17 @@ class CartFusion:
         if isinstance(record, ShelfEvents):
             return "shelf_events"
         return self._gate_sources[record.gate] if isinstance(record, GateEvent) else "item_observations"
+
+    def _may_wait(self, record: FusionInput) -> bool:
+        """Whether what is in order by now is processed with a later record: shelf events come in bursts, and people wait for open carts,
+        not for what is decided seconds afterwards anyway. What is decided does not depend on it."""
+        if not (self._config.open_carts and isinstance(record, ShelfEvents) and self._ready):
+            return False
+        return self._ready[-1].stamp_ns - self._ready[0].stamp_ns < _BACKLOG_NS
+
+    def _process_ready(self, result: StepResult) -> None:
+        while self._ready:
+            self._process(self._ready.popleft(), result)
 
     def _process(self, record: FusionInput, result: StepResult) -> None:
         """Everything that is decided depends on the ordered sequence of these calls alone."""
@@ -352,7 +367,7 @@ class CartFusion:
 
     def _foresee(self, record: ShelfEvents) -> None:
         """Judges what the shelves report at once, provisional or not, with all that has arrived: only open carts rest on that."""
-        ahead = _Ahead.of(self._buffer.held()) if record.events else None
+        ahead = _Ahead.of([*self._ready, *self._buffer.held()]) if record.events else None
         for event in record.events:
             if self._problem_of(event):
                 continue

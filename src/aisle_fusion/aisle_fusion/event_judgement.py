@@ -7,6 +7,7 @@ Who: hands and bodies. What: weight and place, and what cameras or readers saw i
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -248,7 +249,7 @@ class EventJudge:
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
-        return candidate.log_likelihood + float(np.log(place + 1e-300)) + log_prior
+        return candidate.log_likelihood + math.log(place + 1e-300) + log_prior
 
     def _log_chance(self, judgement: Judgement) -> float:
         """Log probability that what is put back was held."""
@@ -320,7 +321,7 @@ class EventJudge:
             for visit, held in self._scene.holdings:
                 if held == product:
                     possible[visit] = max(possible.get(visit, 0.0), config.handed_over_share * nearest)
-        return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in possible.items() if r > least * nearest]
+        return [("", float(np.log(nobody)))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
 
     def _pairs(self, best_single: float, least: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.

@@ -54,12 +54,10 @@ class Samples:
         """Standard deviation [N] m of a position, by axis."""
         return self._rows[:, _DEVIATION]
 
-    def wrists(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All known wrists: positions [W, 3] m, index of the sample [W], standard deviation [W] m by axis."""
+    def wrists(self) -> tuple[np.ndarray, np.ndarray]:
+        """Left and right wrist: positions [N, 2, 3] m and standard deviations [N, 2] m by axis; NaN where not known."""
         found = self._rows[:, _WRISTS].reshape(-1, 2, 4)
-        known = ~np.isnan(found[:, :, 0])
-        wrists = found[known]
-        return wrists[:, :3], np.nonzero(known)[0], wrists[:, 3]
+        return found[:, :, :3], found[:, :, 3]
 
 
 class TrackLife:
@@ -133,9 +131,9 @@ class TrackLife:
             rows[: len(kept)] = kept
             self._rows, self._begin, end = rows, 0, len(self._stamps)
         for row, track in enumerate(self._waiting, end - len(self._waiting)):
-            spread = track.covariance
-            deviation = math.sqrt(max(0.0, (spread[0, 0] + spread[1, 1]) / 2))
-            self._rows[row] = (*track.position, *track.velocity, deviation, *_wrist(track.left_wrist), *_wrist(track.right_wrist))
+            along_x, along_y = track.covariance.item(0, 0), track.covariance.item(1, 1)
+            place = *track.position.tolist(), *track.velocity.tolist(), math.sqrt(max(0.0, (along_x + along_y) / 2))
+            self._rows[row] = (*place, *_wrist(track.left_wrist), *_wrist(track.right_wrist))
         self._waiting.clear()
 
 
@@ -143,7 +141,7 @@ def _wrist(wrist: BodyPoint | None) -> tuple[float, ...]:
     if wrist is None:
         return _NO_WRIST
     spread = wrist.covariance
-    return (*wrist.position, math.sqrt(max(0.0, (spread[0, 0] + spread[1, 1] + spread[2, 2]) / 3)))
+    return (*wrist.position.tolist(), math.sqrt(max(0.0, (spread.item(0, 0) + spread.item(1, 1) + spread.item(2, 2)) / 3)))
 
 
 class TrackHistory:

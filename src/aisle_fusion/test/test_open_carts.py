@@ -142,6 +142,23 @@ def test_an_event_that_waits_is_laid_over_what_changes_elsewhere_without_being_w
     assert len(set(counts)) == 2
 
 
+def test_open_carts_are_shown_before_anything_is_judged_for_good():
+    """Shelf events come in bursts: what their arrival makes due is judged with the next tracks or gate event."""
+
+    def judged() -> int:
+        return int(dict(fusion.diagnostics()[0].values)["events judged"])
+
+    fusion, shown, before = CartFusion(small_store(), CartFusionConfig()), 0, 0
+    for record in BUSY:
+        carts = [cart for cart in fusion.step(record).records if isinstance(cart, Cart) and cart.lines]
+        if isinstance(record, ShelfEvents):
+            assert judged() == before
+            shown += len(carts)
+        before = judged()
+    assert before == 4
+    assert shown >= 3
+
+
 def test_staff_have_no_cart_and_what_they_put_is_not_missing_elsewhere():
     end = 40.0
     walkers = [enters_and_leaves("s", 1.0, end - 8.0, 0.3).reach(7.5, 9, "1", 2), enters_and_leaves("b", 3.0, end - 5.0, 0.65)]
