@@ -127,6 +127,7 @@ class CartFusion:
         self._shelves_known_ns = 0
         self._shown: dict[str, _Shown] = {}
         self._expected: StoreHypotheses | None = None
+        self._ahead: _Ahead | None = None
         self._now_ns = 0
 
     def step(self, record: FusionInput) -> StepResult:
@@ -181,6 +182,8 @@ class CartFusion:
         if isinstance(record, GateEvent) and record.gate not in self._gate_sources:
             return f"gate event of gate '{record.gate}', expected one of {', '.join(sorted(self._gate_sources)) or 'none'}"
         source = self._source(record)
+        if isinstance(record, (Tracks, ItemObservation)):
+            self._ahead = None
         if not self._buffer.push(source, record.stamp_ns, record):
             return f"{source}: a record came more than {self._config.max_lateness_s:g} s late and was dropped"
         return None
@@ -201,6 +204,7 @@ class CartFusion:
 
     def _process_ready(self, result: StepResult) -> None:
         while self._ready:
+            self._ahead = None
             self._process(self._ready.popleft(), result)
 
     def _process(self, record: FusionInput, result: StepResult) -> None:
@@ -367,14 +371,15 @@ class CartFusion:
 
     def _foresee(self, record: ShelfEvents) -> None:
         """Judges what the shelves report at once, provisional or not, with all that has arrived: only open carts rest on that."""
-        ahead = _Ahead.of([*self._ready, *self._buffer.held()]) if record.events else None
         for event in record.events:
             if self._problem_of(event):
                 continue
+            if self._ahead is None:
+                self._ahead = _Ahead.of([*self._ready, *self._buffer.held()])
             self._forget_foreseen(event.event)
             # A provisional event without plates is one that is taken back.
             if event.plates:
-                self._foreseen[event.event] = self._foreseen_parts(event, ahead)
+                self._foreseen[event.event] = self._foreseen_parts(event, self._ahead)
                 self._expected = None
         oldest_ns = record.stamp_ns - int(self._config.provisional_s * NANOSECONDS)
         for name in [name for name, parts in self._foreseen.items() if parts[0].event.end_ns < oldest_ns]:

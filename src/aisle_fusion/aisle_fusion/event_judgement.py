@@ -113,6 +113,7 @@ class EventJudge:
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         self._ratios = self._ratios_near(self._likelihood.share)
+        self._log_two_people = float(np.log(config.two_people_share / max(config.pair_share, 1e-12)))
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self.candidates = self._candidates()
 
@@ -395,10 +396,7 @@ class EventJudge:
 
     def _both(self, first: float, second: float) -> float:
         """Log ratio of two people's moves in one event, given that of each: who keeps another company has a hand near without taking."""
-        config = self._config
-        return (
-            max(first, second) + min(first, second, _LOG_COMPANY) + float(np.log(config.two_people_share / max(config.pair_share, 1e-12)))
-        )
+        return max(first, second) + min(first, second, _LOG_COMPANY) + self._log_two_people
 
     def _pair_places(self) -> dict[str, np.ndarray]:
         """Product -> places (indices) for those that may have stood at the plates that changed, sorted."""

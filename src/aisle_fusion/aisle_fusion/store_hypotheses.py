@@ -177,7 +177,7 @@ class _Group:
 
     def needs(self, dependence: Dependence) -> bool:
         return not (
-            self.carts.isdisjoint(dependence.carts)
+            (not dependence.carts or self.carts.isdisjoint(dependence.carts))
             and (not dependence.strays or self.strays.keys().isdisjoint(dependence.strays))
             and (not dependence.events or self.events.isdisjoint(dependence.events))
         )
