@@ -33,6 +33,8 @@ _PAIR_COUNTS = (-2, -1, 1, 2)
 _FURTHER_MISSING = 0.1
 #: Judgements this much (nats) less likely than the best are left out.
 _CUT = 12.0
+#: What is this much (nats) below a limit is certainly below it.
+_ROUNDING = 1e-6
 #: No more than so many judgements of an event are carried on.
 _MOST_JUDGEMENTS = 60
 #: Pairs of moves whose weight fits this much (nats) worse than that of other judgements are left out; most pairs that are tried.
@@ -119,8 +121,8 @@ class EventJudge:
 
     @cached_property
     def log_evidence(self) -> float:
-        """Log density (per kg) of the event over all candidates, the less likely ones included."""
-        found, best_cases = self._weighed
+        """Log density (per kg) of the event over all that it may have been, unlikely or not. To be asked before anything is learned."""
+        found, best_cases = self._considered(kept_only=False)
         return float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
 
     @property
@@ -228,17 +230,20 @@ class EventJudge:
         return Outcome(prior + float(np.log(total + 1e-300)), removed=() if best is None else (best,))
 
     def _candidates(self) -> list[Candidate]:
-        singles, best_single = self._singles()
-        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles]
-        best_cases = [self._best_case(candidate) for candidate in found]
-        pairs = self._pairs(best_single, max(best_cases) - _CUT)
-        found += pairs
-        best_cases = np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
-        self._weighed = found, best_cases
+        found, best_cases = self._considered(kept_only=True)
         order = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
         kept = [int(index) for index in order if best_cases[index] >= best_cases[order[0]] - _CUT]
         self.bounds = [float(best_cases[index]) for index in kept]
         return [found[index] for index in kept]
+
+    def _considered(self, kept_only: bool) -> tuple[list[Candidate], np.ndarray]:
+        """All candidates with the log of what each comes to at most; ``kept_only``: without most of the pairs that would not be kept."""
+        singles, best_single = self._singles()
+        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles]
+        best_cases = [self._best_case(candidate) for candidate in found]
+        least = max(best_cases) - _CUT
+        pairs = self._pairs(best_single, least, least if kept_only else -math.inf)
+        return found + pairs, np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
 
     def _best_case(self, candidate: Candidate) -> float:
         """Log of the candidate's likelihood in the hypothesis that suits it best."""
@@ -324,10 +329,11 @@ class EventJudge:
                     possible[visit] = max(possible.get(visit, 0.0), config.handed_over_share * nearest)
         return [("", float(np.log(nobody)))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
 
-    def _pairs(self, best_single: float, least: float) -> list[Candidate]:
+    def _pairs(self, best_single: float, least: float, least_kept: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.
 
-        ``best_single``: log density of the weight under the single move that fits it best; ``least``: what a pair must come to at best.
+        ``best_single``: log density of the weight under the single move that fits it best; ``least``: what a pair must come to at best,
+        whoever it was; ``least_kept``: the same for each candidate.
         """
         places = self._pair_places()
         moves = [(product, count) for product in places for count in _PAIR_COUNTS]
@@ -359,10 +365,16 @@ class EventJudge:
             insort(fits, shaped[-1][0] + shaped[-1][1])
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
         chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
-        return [candidate for fit in chosen for candidate in self._pair(*fit, places)]
+        return [candidate for fit in chosen for candidate in self._pair(*fit, places, least_kept)]
 
     def _pair(
-        self, weight: float, log_place: float, first: tuple[str, int], second: tuple[str, int], places: Mapping[str, np.ndarray]
+        self,
+        weight: float,
+        log_place: float,
+        first: tuple[str, int],
+        second: tuple[str, int],
+        places: Mapping[str, np.ndarray],
+        least: float,
     ) -> list[Candidate]:
         items, place = (first, second), float(np.exp(log_place))
         base = weight + float(np.log(self._config.pair_share))
@@ -373,6 +385,9 @@ class EventJudge:
         if first[1] * second[1] < 0:
             base += float(np.log(self._config.swap_share))
         sides = [self._side(product, count, places[product]) for product, count in items]
+        # What ``_best_case`` says whoever it was, but for goods that nobody held, which only take from it; and a little for rounding.
+        moved = tuple(Move("", product, -count) for product, count in items)
+        least -= base + math.log(place + 1e-300) + self._standing_prior(self._scene.strays, moved) + _ROUNDING
         found = []
         for visit_a, ratio_a in sides[0]:
             for visit_b, ratio_b in sides[1]:
@@ -382,6 +397,8 @@ class EventJudge:
                     continue
                 together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else self._both(ratio_a, ratio_b)
                 together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
+                if together < least:
+                    continue
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
                 found.append(Candidate(judgement, base + together, place))
         return found
