@@ -39,8 +39,12 @@ def path_crosses(path: np.ndarray, ends: np.ndarray) -> bool:
     """Whether any leg of ``path`` [N, 2] crosses the segment ``ends`` [2, 2] (orientation test; touching counts)."""
     if len(path) < 2:
         return False
+    beside = _side_of(ends, path)
+    # Most paths stay on one side.
+    if beside.min() > 0 or beside.max() < 0:
+        return False
     start, end = path[:-1], path[1:]
-    return bool(np.any((_side(start, end, ends[0]) * _side(start, end, ends[1]) <= 0) & (_side_of(ends, start) * _side_of(ends, end) <= 0)))
+    return bool(np.any((_side(start, end, ends[0]) * _side(start, end, ends[1]) <= 0) & (beside[:-1] * beside[1:] <= 0)))
 
 
 def segment_distance(points: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -272,9 +272,10 @@ class ShopperSessions:
         """Crossed an exit and has stayed outside since, for a second at least."""
         if not self._near(self._exits, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
             return False
-        recent = _path(life, life.last_ns - NANOSECONDS)
         path = _path(life, life.last_ns - 2 * self._window_ns)
-        return any(path_crosses(path, gate.ends) for gate in self._exits) and not self._store.on_floor(recent).any()
+        if not any(path_crosses(path, gate.ends) for gate in self._exits):
+            return False
+        return not self._store.on_floor(_path(life, life.last_ns - NANOSECONDS)).any()
 
     def _leave(self, visit: Visit, left_ns: int) -> None:
         visit.left_ns = max(left_ns, visit.entered_ns + 1)

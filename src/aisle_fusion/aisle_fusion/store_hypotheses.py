@@ -389,8 +389,7 @@ class StoreHypotheses:
     def _best(self, merged: Mapping[tuple, Hypothesis]) -> tuple[Hypothesis, ...]:
         """The likeliest of hypotheses (by what they say about now), with normalised weights."""
         # Ties are broken by what the hypotheses say, not by the order in which they were made.
-        order = sorted(merged, key=lambda present: (-merged[present].log_weight, present))[: self.limit]
-        best = [merged[present] for present in order]
+        best = [h for *_, h in sorted((-h.log_weight, present, h) for present, h in merged.items())[: self.limit]]
         least = best[0].log_weight + np.log(_NEGLIGIBLE)
         best = [hypothesis for hypothesis in best if hypothesis.log_weight >= least]
         total = float(np.logaddexp.reduce([h.log_weight for h in best]))
