@@ -44,7 +44,7 @@ def computed_visits(
         if isinstance(record, Cart):
             carts.append(record)
 
-    replay(reader, plan_replay(reader, namespace, "detections"), store, settings, publish=keep, taken=taken)
+    replay(reader, plan_replay(reader, namespace, "detections"), store, settings.without_open_carts(), publish=keep, taken=taken)
     return _visits(carts)
 
 

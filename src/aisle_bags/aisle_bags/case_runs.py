@@ -79,6 +79,7 @@ def run_case(case: BagCase, settings: CoreSettings, keep: bool = False) -> CaseR
         if keep or isinstance(record, Receipt):
             published.append(record)
 
+    settings = settings if keep else settings.without_open_carts()
     with BagReader(case.folder) as reader:
         plan = plan_replay(reader, reader.namespace(), "detections")
         result = replay(reader, plan, store_of(reader), settings, publish=take, processes=1)

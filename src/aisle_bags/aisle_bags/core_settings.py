@@ -30,6 +30,10 @@ class CoreSettings:
     cart_fusion: CartFusionConfig = field(default_factory=CartFusionConfig)
     checkout: CheckoutConfig = field(default_factory=CheckoutConfig)
 
+    def without_open_carts(self) -> CoreSettings:
+        """The same for a run of which nobody sees carts before they are final: receipts are those that this gives, and cost less."""
+        return dataclasses.replace(self, cart_fusion=dataclasses.replace(self.cart_fusion, open_carts=False))
+
 
 _CONFIGS = {"tracker": TrackerConfig, "shelf_monitor": ShelfMonitorConfig, "cart_fusion": CartFusionConfig, "checkout": CheckoutConfig}
 

@@ -80,7 +80,7 @@ def score_crowd(task: CrowdTask, seed: int, advanced: Callable[[float], None] | 
     truth: dict[str, dict[str, int]] = {}
     known: list[str] = []
     happened: list[TrueEvent] = []
-    runner = OfflineRunner(task.store, task.settings, publish=billed.take)
+    runner = OfflineRunner(task.store, task.settings.without_open_carts(), publish=billed.take)
     with _CrowdBag(task, seed) as bag:
         for window in _from_other_process(task, seed):
             bag.keep(window)

@@ -61,7 +61,7 @@ class ScoreTask:
         tracks, which is much. Raises what ``aisle_sim.simulator.simulate`` raises, FileExistsError for a bag that exists.
         """
         given: list[Record] = []
-        runner = OfflineRunner(self.store, self.settings, publish=lambda record: _collect(record, given, keep))
+        runner = OfflineRunner(self.store, self.settings.without_open_carts(), publish=lambda record: _collect(record, given, keep))
         day = []
         profile = with_item_camera(find_profile(self.profile), self.item_accuracy)
         for simulated in simulate_in_sequence(self.store, sessions, profile, seed):

@@ -10,6 +10,7 @@ recording is ignored (``INPUTS``).
 
 from __future__ import annotations
 
+import gc
 import heapq
 import os
 from collections.abc import Callable, Iterator
@@ -124,6 +125,9 @@ def replay(
     others = EventOrder(_logged(reader, plan, {name for _, task in tasks for name in task.topics}, detectors))
     alone = len(tasks) - (processes or _processes_for(plan)) + 1
     with ExitStack() as stack:
+        # What is loaded by now, a hundred thousand objects, is not looked through for garbage again and again meanwhile.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         # The tracker comes first and stays here longest: it is what images need.
         runs = [run_here(task, reader) if n < alone else stack.enter_context(CoreProcess(task)) for n, (_, task) in enumerate(tasks)]
         for (stamp_ns, _, _), what in heapq.merge(others, *runs, key=itemgetter(0)):

@@ -5,14 +5,14 @@ for its people to be known, is judged (``event_judgement``) under several hypoth
 lines are the likeliest quantities over all hypotheses. It is final once the shelves have been judged up to the time the shopper left.
 
 Open carts do not wait for that: events that are not judged yet, provisional ones among them, are judged at once with the tracks that have
-arrived, on a copy of the hypotheses which is thrown away (``_foresee``). Final carts do not depend on it.
+arrived (``_foresee``), and laid over the hypotheses as they are (``_outlook``). Final carts do not depend on it, and where nobody looks at
+open carts it is left out.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +42,7 @@ from aisle_fusion.hand_proximity import HandProximity, ProximityConfig
 from aisle_fusion.item_likelihood import ProductWeights
 from aisle_fusion.item_sightings import ItemSightings, SightingConfig
 from aisle_fusion.shopper_sessions import SOURCE, SessionConfig, ShopperSessions, Visit
-from aisle_fusion.store_hypotheses import StoreHypotheses
+from aisle_fusion.store_hypotheses import KeptUpdate, StoreHypotheses
 from aisle_fusion.track_history import TrackHistory, TrackLife
 from aisle_store.store import Store
 
@@ -50,6 +50,8 @@ from aisle_store.store import Store
 _GOODS_SHARE = 0.6
 #: Numbers of events that are judged ahead of time begin here.
 _FORESEEN = 1 << 62
+#: No more than so much is put off while shelf events come in.
+_BACKLOG_NS = NANOSECONDS // 2
 #: Open carts are shown at once rather than to the last digit: so many hypotheses will do.
 _FORESEEN_HYPOTHESES = 10
 #: Events at one time and this near to each other (m) may be one hand's.
@@ -75,16 +77,23 @@ class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig, Sighting
     )
     stray_hours: float = parameter(24.0, "A piece that was put elsewhere is remembered for this long (hours)", 0.01, 1000.0)
     strays: int = parameter(300, "Pieces put elsewhere that are remembered, the newest", 0, 100_000)
+    open_carts: bool = parameter(
+        True, "Show carts while people shop, as they will likely be; final carts are the same without, and cost a third"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Foreseen:
-    """An event that is judged ahead of time; ``number`` by which the hypotheses know it."""
+    """An event that is judged ahead of time; ``number`` by which the hypotheses know it.
+
+    ``kept``: what it made of them when it was last laid over them.
+    """
 
     number: int
     event: ShelfEvent
     judge: EventJudge
     judged: JudgedEvent
+    kept: KeptUpdate = field(default_factory=KeptUpdate)
 
 
 class CartFusion:
@@ -94,6 +103,7 @@ class CartFusion:
         self._gate_sources = {gate: f"gates/{gate}" for gate in store.gates}
         sources = ["tracks", "shelf_events", *self._gate_sources.values()]
         self._buffer: EventTimeBuffer[FusionInput] = EventTimeBuffer(sources, int(config.max_lateness_s * NANOSECONDS))
+        self._ready: deque[FusionInput] = deque()
         self._history = TrackHistory(int(config.history_s * NANOSECONDS))
         self._sessions = ShopperSessions(store, config, self._history)
         self._proximity = HandProximity(store, config, self._history)
@@ -115,9 +125,9 @@ class CartFusion:
         self._events_judged = 0
         self._events_unattributed = 0
         self._shelves_known_ns = 0
-        self._shown: dict[str, tuple] = {}
-        self._stirred: set[str] = set()
-        self._expected: tuple[StoreHypotheses, dict[int, JudgedEvent]] | None = None
+        self._shown: dict[str, _Shown] = {}
+        self._expected: StoreHypotheses | None = None
+        self._ahead: _Ahead | None = None
         self._now_ns = 0
 
     def step(self, record: FusionInput) -> StepResult:
@@ -126,18 +136,20 @@ class CartFusion:
         problem = self._take(record)
         if problem:
             result.warnings.append(problem)
-        elif isinstance(record, ShelfEvents):
+        elif self._config.open_carts and isinstance(record, ShelfEvents):
             self._foresee(record)
-        for ready in self._buffer.pop_ready():
-            self._process(ready, result)
-        self._show_changes(max(self._now_ns, record.stamp_ns), result)
+        self._ready.extend(self._buffer.pop_ready())
+        if not self._may_wait(record):
+            self._process_ready(result)
+        if self._config.open_carts:
+            self._show_changes(max(self._now_ns, record.stamp_ns), result)
         return result
 
     def flush(self) -> StepResult:
         """End of a recording: judges all that is held back and closes every visit."""
         result = StepResult()
-        for ready in self._buffer.flush():
-            self._process(ready, result)
+        self._ready.extend(self._buffer.flush())
+        self._process_ready(result)
         result.records += self._sessions.finish(self._now_ns)
         self._judge_until(None, result)
         for visit in list(self._sessions.visits.values()):
@@ -170,6 +182,8 @@ class CartFusion:
         if isinstance(record, GateEvent) and record.gate not in self._gate_sources:
             return f"gate event of gate '{record.gate}', expected one of {', '.join(sorted(self._gate_sources)) or 'none'}"
         source = self._source(record)
+        if isinstance(record, (Tracks, ItemObservation)):
+            self._ahead = None
         if not self._buffer.push(source, record.stamp_ns, record):
             return f"{source}: a record came more than {self._config.max_lateness_s:g} s late and was dropped"
         return None
@@ -180,6 +194,18 @@ class CartFusion:
         if isinstance(record, ShelfEvents):
             return "shelf_events"
         return self._gate_sources[record.gate] if isinstance(record, GateEvent) else "item_observations"
+
+    def _may_wait(self, record: FusionInput) -> bool:
+        """Whether what is in order by now is processed with a later record: shelf events come in bursts, and people wait for open carts,
+        not for what is decided seconds afterwards anyway. What is decided does not depend on it."""
+        if not (self._config.open_carts and isinstance(record, ShelfEvents) and self._ready):
+            return False
+        return self._ready[-1].stamp_ns - self._ready[0].stamp_ns < _BACKLOG_NS
+
+    def _process_ready(self, result: StepResult) -> None:
+        while self._ready:
+            self._ahead = None
+            self._process(self._ready.popleft(), result)
 
     def _process(self, record: FusionInput, result: StepResult) -> None:
         """Everything that is decided depends on the ordered sequence of these calls alone."""
@@ -292,7 +318,7 @@ class CartFusion:
         visits = list(self._sessions.visits.values())
         number = self._events_judged
         self._events_judged += 1
-        self._stirred |= self._hypotheses.update(number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
+        self._hypotheses.update(number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
         judge.learn(self._hypotheses.posterior(number))
         self._judged[number] = self._judged_event(event, judge)
         self._recent.append((number, event, self._place_of(event)))
@@ -337,7 +363,7 @@ class CartFusion:
             return stray.since_ns >= oldest_ns
 
         self._expected = None
-        self._hypotheses.forget(lambda judgement: any(move.visit in open_visits for move in judgement), is_standing)
+        self._hypotheses.forget(open_visits.keys(), is_standing)
         needed = self._hypotheses.events()
         self._judged = {number: judged for number, judged in self._judged.items() if number in needed}
 
@@ -345,25 +371,22 @@ class CartFusion:
 
     def _foresee(self, record: ShelfEvents) -> None:
         """Judges what the shelves report at once, provisional or not, with all that has arrived: only open carts rest on that."""
-        ahead = _Ahead.of(self._buffer.held()) if record.events else None
         for event in record.events:
             if self._problem_of(event):
                 continue
+            if self._ahead is None:
+                self._ahead = _Ahead.of([*self._ready, *self._buffer.held()])
             self._forget_foreseen(event.event)
             # A provisional event without plates is one that is taken back.
             if event.plates:
-                found = self._foreseen[event.event] = self._foreseen_parts(event, ahead)
-                for one in found if self._expected is not None else ():
-                    self._expect_also(one, *self._expected)
-                self._stirred |= _visits_of(found)
+                self._foreseen[event.event] = self._foreseen_parts(event, self._ahead)
+                self._expected = None
         oldest_ns = record.stamp_ns - int(self._config.provisional_s * NANOSECONDS)
         for name in [name for name, parts in self._foreseen.items() if parts[0].event.end_ns < oldest_ns]:
             self._forget_foreseen(name)
 
     def _forget_foreseen(self, name: str) -> None:
-        parts = self._foreseen.pop(name, None)
-        if parts is not None:
-            self._stirred |= _visits_of(parts)
+        if self._foreseen.pop(name, None) is not None:
             self._expected = None
 
     def _foreseen_parts(self, event: ShelfEvent, ahead: _Ahead) -> list[_Foreseen]:
@@ -377,39 +400,35 @@ class CartFusion:
         return found
 
     def _show_changes(self, now_ns: int, result: StepResult) -> None:
-        hypotheses, judged = self._outlook()
-        changed = []
-        for visit in self._sessions.visits.values():
-            state = (visit.shopper, visit.track, tuple(visit.doubts), visit.inside)
-            if visit.session in self._stirred or self._shown.get(visit.session, ((), ()))[0] != state:
-                changed.append((visit, state))
-        self._stirred.clear()
-        for visit, state in changed:
-            cart = self._lines.cart(visit, CartStatus.OPEN, now_ns, hypotheses, judged)
-            content = (cart.shopper, cart.track, cart.doubts, tuple((x.product, x.quantity, round(x.probability, 2)) for x in cart.lines))
-            if visit.inside and not visit.is_staff and self._shown.get(visit.session, ((), ()))[1] != content:
-                result.records.append(cart)
-            self._shown[visit.session] = (state, content)
-
-    def _outlook(self) -> tuple[StoreHypotheses, dict[int, JudgedEvent]]:
-        """The hypotheses and events as they will likely be once everything that waits has been judged."""
-        if not self._foreseen:
-            return self._hypotheses, self._judged
+        """Gives the open carts that are not as they were shown last."""
         if self._expected is None:
-            self._expected = self._expect()
-        return self._expected
+            self._expected = self._outlook()
+        judged = None
+        for visit in self._sessions.visits.values():
+            state = (visit.shopper, visit.track, tuple(visit.doubts), visit.inside, self._expected.about(visit.session))
+            shown = self._shown.get(visit.session)
+            if shown is not None and shown.state == state:
+                continue
+            if judged is None:
+                judged = {**self._judged, **{f.number: f.judged for parts in self._foreseen.values() for f in parts}}
+            cart = self._lines.cart(visit, CartStatus.OPEN, now_ns, self._expected, judged)
+            content = (cart.shopper, cart.track, cart.doubts, tuple((x.product, x.quantity, round(x.probability, 2)) for x in cart.lines))
+            if visit.inside and not visit.is_staff and (shown is None or shown.content != content):
+                result.records.append(cart)
+            self._shown[visit.session] = _Shown(state, content)
 
-    def _expect(self) -> tuple[StoreHypotheses, dict[int, JudgedEvent]]:
+    def _outlook(self) -> StoreHypotheses:
+        """The hypotheses as they will likely be once everything that waits has been judged.
+
+        Each event that waits is laid over them in the order in which it will be judged. What it makes of the groups that it touches is
+        kept: it is worked out anew only where a change before it changed those.
+        """
         waiting = sorted((f for parts in self._foreseen.values() for f in parts), key=lambda f: (f.event.end_ns, f.event.event, f.number))
-        hypotheses, judged = self._hypotheses.copy(min(self._config.hypotheses, _FORESEEN_HYPOTHESES)), dict(self._judged)
+        hypotheses = self._hypotheses.copy(min(self._config.hypotheses, _FORESEEN_HYPOTHESES) if waiting else None)
         for foreseen in waiting:
-            self._expect_also(foreseen, hypotheses, judged)
-        return hypotheses, judged
-
-    def _expect_also(self, foreseen: _Foreseen, hypotheses: StoreHypotheses, judged: dict[int, JudgedEvent]) -> None:
-        judge = foreseen.judge
-        self._stirred |= hypotheses.update(foreseen.number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
-        judged[foreseen.number] = foreseen.judged
+            judge = foreseen.judge
+            hypotheses.update(foreseen.number, judge.judgements, judge.outcome, judge.dependence, judge.bounds, foreseen.kept)
+        return hypotheses
 
     # Final carts
 
@@ -431,6 +450,14 @@ class CartFusion:
         self._forget_history()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """What an open cart rested on when it was last looked at (with the groups of hypotheses about it), and what was in it."""
+
+    state: tuple
+    content: tuple
+
+
 @dataclass(frozen=True)
 class _Ahead:
     """Records that have arrived but are not in order yet: tracks by name, and observations of items."""
@@ -446,7 +473,3 @@ class _Ahead:
                 history.add(record)
         observations = tuple(record for record in records if isinstance(record, ItemObservation))
         return cls({life.track: life for life in history}, observations)
-
-
-def _visits_of(foreseen: Iterable[_Foreseen]) -> set[str]:
-    return {move.visit for one in foreseen for candidate in one.judge.candidates for move in candidate.judgement if move.visit}

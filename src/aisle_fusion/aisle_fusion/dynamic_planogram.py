@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,8 +46,7 @@ class PlanogramConfig:
     remembered_picks: float = parameter(12.0, "Picks at a place that are remembered; older ones fade", 1.0, 1000.0)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stray:
+class Stray(NamedTuple):
     """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``."""
 
     gondola: str
@@ -69,6 +69,7 @@ class Planogram:
         # A catalogue may list far more than the shop sells: the gaps of a planogram are few.
         in_the_shop = min(1.0, _GAPS_PER_PLACED * len(self._placed) / max(unplaced, 1))
         self._unplaced_share = self._config.unplaced_share * in_the_shop / max(filled, 1)
+        self._are_placed: tuple[tuple[str, ...], np.ndarray] | None = None
         self._confirmed: dict[ShelfKey, np.ndarray] = {}
         self._foreign: dict[ShelfKey, dict[str, np.ndarray]] = {}
         self._standing: dict[ShelfKey, dict[str, np.ndarray]] = {}
@@ -88,9 +89,11 @@ class Planogram:
             found = self._standing[shelf] = self._learned(shelf)
         return found
 
-    def is_placed(self, product: str) -> bool:
-        """Whether the planogram gives the product a place anywhere."""
-        return product in self._placed
+    def are_placed(self, products: tuple[str, ...]) -> np.ndarray:
+        """Whether the planogram gives each of the products a place anywhere, bool [N]."""
+        if self._are_placed is None or self._are_placed[0] is not products:
+            self._are_placed = products, np.array([product in self._placed for product in products], dtype=bool)
+        return self._are_placed[1]
 
     def elsewhere(self, product: str, shelf: ShelfKey) -> float:
         """The weight with which a product stands on a shelf where neither the planogram nor a pick has placed it."""

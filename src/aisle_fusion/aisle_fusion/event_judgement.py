@@ -7,8 +7,13 @@ Who: hands and bodies. What: weight and place, and what cameras or readers saw i
 
 from __future__ import annotations
 
+import math
+from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +33,8 @@ _PAIR_COUNTS = (-2, -1, 1, 2)
 _FURTHER_MISSING = 0.1
 #: Judgements this much (nats) less likely than the best are left out.
 _CUT = 12.0
+#: What is this much (nats) below a limit is certainly below it.
+_ROUNDING = 1e-6
 #: No more than so many judgements of an event are carried on.
 _MOST_JUDGEMENTS = 60
 #: Pairs of moves whose weight fits this much (nats) worse than that of other judgements are left out; most pairs that are tried.
@@ -60,8 +67,7 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class Candidate(NamedTuple):
     """A judgement, its log-likelihood without place and carts, and the place likelihoods under each way in which it could stand there.
 
     ``home``: where it is known to stand (in a pair: of both); ``elsewhere``: anywhere on the shelf, its share included.
@@ -95,8 +101,7 @@ class Scene:
 class EventJudge:
     """Judges one event. The scene's proximities must refer to the shelf's plates from left to right.
 
-    ``candidates``: the likeliest judgements, ``bounds``: the log of what each comes to at most; ``log_evidence``: log density (per kg) of
-    the event over all of them.
+    ``candidates``: the likeliest judgements, ``bounds``: the log of what each comes to at most.
     """
 
     def __init__(self, planogram: Planogram, weights: ProductWeights, config: JudgementConfig, event: ShelfEvent, scene: Scene) -> None:
@@ -110,7 +115,15 @@ class EventJudge:
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         self._ratios = self._ratios_near(self._likelihood.share)
+        self._log_two_people = float(np.log(config.two_people_share / max(config.pair_share, 1e-12)))
+        self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self.candidates = self._candidates()
+
+    @cached_property
+    def log_evidence(self) -> float:
+        """Log density (per kg) of the event over all that it may have been, unlikely or not. To be asked before anything is learned."""
+        found, best_cases = self._considered(kept_only=False)
+        return float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
 
     @property
     def total(self) -> float:
@@ -122,12 +135,12 @@ class EventJudge:
         """Standard deviation (kg) of ``total``."""
         return self._likelihood.total_deviation
 
-    @property
+    @cached_property
     def judgements(self) -> list[tuple[Judgement, float]]:
         """The candidates as ``StoreHypotheses.update`` takes them."""
         return [(candidate.judgement, candidate.log_likelihood) for candidate in self.candidates]
 
-    @property
+    @cached_property
     def dependence(self) -> Dependence:
         """On what the candidates' priors depend."""
         strays = {stray for candidate in self.candidates for stray, _ in candidate.strays if candidate.judgement[0].quantity > 0}
@@ -216,17 +229,20 @@ class EventJudge:
         return Outcome(prior + float(np.log(total + 1e-300)), removed=() if best is None else (best,))
 
     def _candidates(self) -> list[Candidate]:
-        singles, best_single = self._singles()
-        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles]
-        best_cases = [self._best_case(candidate) for candidate in found]
-        pairs = self._pairs(best_single, max(best_cases) - _CUT)
-        found += pairs
-        best_cases = np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
-        self.log_evidence = float(np.logaddexp.reduce(best_cases + [self._log_chance(candidate.judgement) for candidate in found]))
+        found, best_cases = self._considered(kept_only=True)
         order = np.argsort(-best_cases, kind="stable")[:_MOST_JUDGEMENTS]
         kept = [int(index) for index in order if best_cases[index] >= best_cases[order[0]] - _CUT]
         self.bounds = [float(best_cases[index]) for index in kept]
         return [found[index] for index in kept]
+
+    def _considered(self, kept_only: bool) -> tuple[list[Candidate], np.ndarray]:
+        """All candidates with the log of what each comes to at most; ``kept_only``: without most of the pairs that would not be kept."""
+        singles, best_single = self._singles()
+        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles]
+        best_cases = [self._best_case(candidate) for candidate in found]
+        least = max(best_cases) - _CUT
+        pairs = self._pairs(best_single, least, least if kept_only else -math.inf)
+        return found + pairs, np.array(best_cases + [self._best_case(candidate) for candidate in pairs])
 
     def _best_case(self, candidate: Candidate) -> float:
         """Log of the candidate's likelihood in the hypothesis that suits it best."""
@@ -238,7 +254,7 @@ class EventJudge:
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
-        return candidate.log_likelihood + float(np.log(place + 1e-300)) + log_prior
+        return candidate.log_likelihood + math.log(place + 1e-300) + log_prior
 
     def _log_chance(self, judgement: Judgement) -> float:
         """Log probability that what is put back was held."""
@@ -254,17 +270,20 @@ class EventJudge:
         best = max((float(weight[row].max()) for row, product in enumerate(products) if product in self._standing), default=-np.inf)
         anywhere = float(likelihood.single.mean())
         least = float(weight.max()) - 2 * _CUT
+        who: list[tuple[str, float]] | None = None
         for row, product in enumerate(products):
             home = float(self._standing[product] @ likelihood.single) if product in self._standing else 0.0
             elsewhere = self._elsewhere(product, -sign) * anywhere
             if sign > 0:
                 home *= 1 - self._config.elsewhere_share
             strays = tuple((s, float(self._planogram.near(s) @ likelihood.single)) for s in self._scene.strays if s.product == product)
+            # Who takes is asked once; who puts depends on what it is.
+            who = self._who(product, -sign, self._ratios) if who is None or sign > 0 else who
             for column, count in enumerate(_COUNTS):
                 if weight[row, column] < least:
                     continue
                 base = float(weight[row, column]) + float(_LOG_COUNT_PRIOR[count])
-                for visit, log_ratio in self._who(product, -sign * count, self._ratios):
+                for visit, log_ratio in who:
                     judgement = (Move(visit, product, -sign * count),)
                     found.append(Candidate(judgement, base + log_ratio + self._seen(visit, product), home, elsewhere, strays))
         return found, best
@@ -284,14 +303,13 @@ class EventJudge:
         sign = -1 if self._likelihood.total < 0 else 1
         rows = np.arange(len(self._weights.products))
         fit = self._likelihood.weight(rows[:, None], np.full((len(rows), 1), sign))
-        placed: list[str] = []
-        unplaced: list[str] = []
-        for row in np.argsort(-fit, kind="stable"):
-            product = self._weights.products[row]
-            kin = placed if self._planogram.is_placed(product) else unplaced
-            if product not in known and len(kin) < (_MISPLACED_TRIED if kin is placed else _UNPLACED_TRIED):
-                kin.append(product)
-        return sorted({*known, *placed, *unplaced})
+        order = np.argsort(-fit, kind="stable")
+        is_placed = self._planogram.are_placed(self._weights.products)[order]
+        tried: set[str] = set()
+        for kin, most in ((order[is_placed], _MISPLACED_TRIED), (order[~is_placed], _UNPLACED_TRIED)):
+            others = (product for product in (self._weights.products[row] for row in kin) if product not in known)
+            tried.update(islice(others, most))
+        return sorted(known | tried)
 
     def _ratios_near(self, share: np.ndarray) -> dict[str, float]:
         """Likelihood ratio of every visit to have moved something at the plates, weighted by ``share``."""
@@ -308,12 +326,13 @@ class EventJudge:
             for visit, held in self._scene.holdings:
                 if held == product:
                     possible[visit] = max(possible.get(visit, 0.0), config.handed_over_share * nearest)
-        return [("", float(np.log(nobody)))] + [(v, float(np.log(r))) for v, r in possible.items() if r > least * nearest]
+        return [("", float(np.log(nobody)))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
 
-    def _pairs(self, best_single: float, least: float) -> list[Candidate]:
+    def _pairs(self, best_single: float, least: float, least_kept: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.
 
-        ``best_single``: log density of the weight under the single move that fits it best; ``least``: what a pair must come to at best.
+        ``best_single``: log density of the weight under the single move that fits it best; ``least``: what a pair must come to at best,
+        whoever it was; ``least_kept``: the same for each candidate.
         """
         places = self._pair_places()
         moves = [(product, count) for product in places for count in _PAIR_COUNTS]
@@ -328,7 +347,7 @@ class EventJudge:
         weight = self._likelihood.weight(rows[pair], counts[pair])
         best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
-        shaped = []
+        shaped, fits = [], []
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
             float(np.log(self._config.pair_share))
@@ -336,17 +355,25 @@ class EventJudge:
             + (_PAIR_SIGHT if self._scene.sights else 0.0)
         )
         for index in best:
-            if weight[index] < least:
+            # Sorted by weight, and a pattern only takes from it: what follows cannot be among the best any more.
+            if weight[index] < max(least, fits[-_MOST_PAIRS] if len(fits) >= _MOST_PAIRS else least):
                 break
             a, b = moves[first[index]], moves[second[index]]
             masses = (float(self._weights.kg[rows[first[index]]]) * a[1], float(self._weights.kg[rows[second[index]]]) * b[1])
             shaped.append((float(weight[index]), self._likelihood.pair(masses, (places[a[0]], places[b[0]])), a, b))
+            insort(fits, shaped[-1][0] + shaped[-1][1])
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
         chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
-        return [candidate for fit in chosen for candidate in self._pair(*fit, places)]
+        return [candidate for fit in chosen for candidate in self._pair(*fit, places, least_kept)]
 
     def _pair(
-        self, weight: float, log_place: float, first: tuple[str, int], second: tuple[str, int], places: Mapping[str, np.ndarray]
+        self,
+        weight: float,
+        log_place: float,
+        first: tuple[str, int],
+        second: tuple[str, int],
+        places: Mapping[str, np.ndarray],
+        least: float,
     ) -> list[Candidate]:
         items, place = (first, second), float(np.exp(log_place))
         base = weight + float(np.log(self._config.pair_share))
@@ -356,9 +383,10 @@ class EventJudge:
                 base += float(np.log(self._config.elsewhere_share))
         if first[1] * second[1] < 0:
             base += float(np.log(self._config.swap_share))
-        sides = [
-            self._who(product, -count, self._ratios_near(self._share_near(places[product])), _LEAST_PAIR_RATIO) for product, count in items
-        ]
+        sides = [self._side(product, count, places[product]) for product, count in items]
+        # What ``_best_case`` says whoever it was, but for goods that nobody held, which only take from it; and a little for rounding.
+        moved = tuple(Move("", product, -count) for product, count in items)
+        least -= base + math.log(place + 1e-300) + self._standing_prior(self._scene.strays, moved) + _ROUNDING
         found = []
         for visit_a, ratio_a in sides[0]:
             for visit_b, ratio_b in sides[1]:
@@ -368,16 +396,23 @@ class EventJudge:
                     continue
                 together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else self._both(ratio_a, ratio_b)
                 together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
+                if together < least:
+                    continue
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
                 found.append(Candidate(judgement, base + together, place))
         return found
 
+    def _side(self, product: str, count: int, places: np.ndarray) -> list[tuple[str, float]]:
+        """As ``_who``, of one of a pair's moves."""
+        found = self._sides.get((product, count > 0))
+        if found is None:
+            ratios = self._ratios_near(self._share_near(places))
+            found = self._sides[product, count > 0] = self._who(product, -count, ratios, _LEAST_PAIR_RATIO)
+        return found
+
     def _both(self, first: float, second: float) -> float:
         """Log ratio of two people's moves in one event, given that of each: who keeps another company has a hand near without taking."""
-        config = self._config
-        return (
-            max(first, second) + min(first, second, _LOG_COMPANY) + float(np.log(config.two_people_share / max(config.pair_share, 1e-12)))
-        )
+        return max(first, second) + min(first, second, _LOG_COMPANY) + self._log_two_people
 
     def _pair_places(self) -> dict[str, np.ndarray]:
         """Product -> places (indices) for those that may have stood at the plates that changed, sorted."""

@@ -8,15 +8,15 @@ reach around others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aisle_contract.config import parameter
-from aisle_contract.records import NANOSECONDS, BodyPoint, ShelfEvent, Track
+from aisle_contract.records import NANOSECONDS, ShelfEvent
 from aisle_fusion.shopper_sessions import Visit
-from aisle_fusion.track_history import TrackHistory, TrackLife
+from aisle_fusion.track_history import Samples, TrackHistory, TrackLife
 from aisle_store.store import Plate, ShelfKey, Store
 
 #: A hand over a plate is within this height above it (m); shelves leave 0.2-0.4 m.
@@ -70,6 +70,19 @@ class Proximity:
     distance: np.ndarray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """One person's samples at a shelf. float64 [P, N] m: the body's distances along the shelf and before or behind where one stands
+    (``aside``, ``outside``), that of the nearer wrist to where it is while the hand is at the plate (``hand``, NaN where none is known);
+    standard deviations of body [N] and wrists [N, 2] m."""
+
+    aside: np.ndarray
+    outside: np.ndarray
+    hand: np.ndarray
+    deviation: np.ndarray
+    wrist_deviation: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class _ShelfFront:
     """A shelf's plates from left to right: ``into`` float64 [P, 4, 4] maps the store to each plate; ``width``, ``depth`` [P] m;
@@ -86,9 +99,30 @@ class _ShelfFront:
         fronts = np.array([plate.front[:2] for plate in plates])
         return cls(into, np.array([plate.width for plate in plates]), np.array([plate.depth for plate in plates]), fronts)
 
-    def distance(self, position: np.ndarray) -> float:
-        """Of a place on the floor to the nearest plate's front, m."""
-        return float(np.sqrt(np.square(self.fronts - position).sum(axis=1).min()))
+    def distance(self, positions: np.ndarray) -> np.ndarray:
+        """Of places [..., 2] on the floor to the nearest plate's front, m."""
+        return np.sqrt(np.square(self.fronts - positions[..., None, :]).sum(axis=-1).min(axis=-1))
+
+    def of_all(self, samples: Sequence[Samples], reach: float) -> Iterator[_Seen | None]:
+        """How each of several people was seen, None for who was far away; what costs most is worked out for all together."""
+        if not samples:
+            return
+        ends = np.array([(found.positions[0], found.positions[-1]) for found in samples])
+        near = ~(self.distance(ends) > _FAR_M).all(axis=1)
+        everybody = Samples.joined([found for found, is_near in zip(samples, near, strict=True) if is_near] or samples[:1])
+        body = np.zeros((len(everybody), 3))
+        body[:, :2] = everybody.positions
+        aside, outside = self.standing(self.local(body), reach)
+        wrists, wrist_deviations = everybody.wrists()
+        hands = self.outside_hand_room(self.local(wrists.reshape(-1, 3)))
+        hand = np.fmin(hands[:, ::2], hands[:, 1::2])
+        start = 0
+        for found, is_near in zip(samples, near, strict=True):
+            if not is_near:
+                yield None
+                continue
+            part = slice(start, start := start + len(found))
+            yield _Seen(aside[:, part], outside[:, part], hand[:, part], everybody.deviations[part], wrist_deviations[part])
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [N, 3] of the store in every plate's coordinates [P, N, 3]."""
@@ -126,14 +160,12 @@ class HandProximity:
         from_ns = max(event.start_ns, event.end_ns - int(self._config.change_s * NANOSECONDS))
         start_ns = from_ns - int(self._config.lead_s * NANOSECONDS)
         end_ns = event.end_ns + int(self._config.trail_s * NANOSECONDS)
+        present = [visit for visit in visits if visit.entered_ns <= end_ns and not (visit.left_ns and visit.left_ns < start_ns)]
+        samples = {visit.session: self._samples(visit, start_ns, end_ns, newer or {}) for visit in present}
+        seen = front.of_all([found for found in samples.values() if found is not None], self._config.reach_m)
         measured = []
-        for visit in visits:
-            if visit.entered_ns > end_ns or (visit.left_ns and visit.left_ns < start_ns):
-                continue
-            samples = self._samples(visit, start_ns, end_ns, newer or {})
-            if samples and all(front.distance(sample.position) > _FAR_M for sample in (samples[0], samples[-1])):
-                continue
-            found = self._seen(samples, front) if samples else self._unseen(visit, start_ns, front)
+        for visit in present:
+            found = self._unseen(visit, start_ns, front) if samples[visit.session] is None else self._seen(next(seen))
             if found is not None:
                 measured.append(Proximity(visit.session, *found))
         return measured
@@ -144,32 +176,31 @@ class HandProximity:
             self._fronts[key] = _ShelfFront.of(plates)
         return self._fronts[key]
 
-    def _samples(self, visit: Visit, start_ns: int, end_ns: int, newer: Mapping[str, TrackLife]) -> list[Track]:
-        samples: list[Track] = []
+    def _samples(self, visit: Visit, start_ns: int, end_ns: int, newer: Mapping[str, TrackLife]) -> Samples | None:
+        parts: list[Samples] = []
         for span in visit.spans:
             if span.from_ns > end_ns or (span.to_ns is not None and span.to_ns < start_ns):
                 continue
             until_ns = end_ns if span.to_ns is None else min(end_ns, span.to_ns)
             for life in (self._history.get(span.track), newer.get(span.track)):
                 if life is not None:
-                    samples += life.between(max(start_ns, span.from_ns), until_ns)
-        return samples
+                    parts.append(life.between(max(start_ns, span.from_ns), until_ns))
+        parts = [part for part in parts if len(part)]
+        return Samples.joined(parts) if parts else None
 
-    def _seen(self, samples: Sequence[Track], front: _ShelfFront) -> tuple[np.ndarray, np.ndarray]:
+    def _seen(self, seen: _Seen | None) -> tuple[np.ndarray, np.ndarray] | None:
+        if seen is None:
+            return None
         config = self._config
-        body = np.array([[*track.position, 0.0] for track in samples])
-        body_deviation = float(np.median([np.sqrt(max(0.0, np.trace(track.covariance[:2, :2]) / 2)) for track in samples]))
-        aside, outside = (np.median(distance, axis=1) for distance in front.standing(front.local(body), config.reach_m))
-        wrists, owners, wrist_deviation = _wrists(samples)
-        if not len(wrists):
-            return self._body(aside, outside, body_deviation), np.hypot(aside, outside)
-        reach = np.full((len(aside), len(samples)), np.inf)
-        np.minimum.at(reach, (slice(None), owners), front.outside_hand_room(front.local(wrists)))
-        reach = reach[:, np.isfinite(reach[0])]
+        aside, outside = median(seen.aside), median(seen.outside)
+        wrist_deviation = seen.wrist_deviation[~np.isnan(seen.wrist_deviation)]
+        if not len(wrist_deviation):
+            return self._body(aside, outside, float(median(seen.deviation))), np.hypot(aside, outside)
+        reach = seen.hand if len(wrist_deviation) == seen.wrist_deviation.size else seen.hand[:, ~np.isnan(seen.hand[0])]
         # Not the very nearest: one wrong wrist decides nothing.
         samples_nearer = min(_NEAR_QUANTILE * (reach.shape[1] - 1), _MOST_NEARER)
-        distance = np.quantile(reach, samples_nearer / max(reach.shape[1] - 1, 1), axis=1)
-        spread = np.hypot(config.hand_deviation_m, _WRIST_SHARE * float(np.median(wrist_deviation)))
+        distance = quantile(reach, samples_nearer / max(reach.shape[1] - 1, 1))
+        spread = np.hypot(config.hand_deviation_m, _WRIST_SHARE * float(median(wrist_deviation)))
         hand = config.hand_gain * _falling(distance / spread, config.hand_tail) + config.hand_floor
         stance = (aside / config.stance_deviation_m) ** 2 + (outside / _OUTSIDE_M) ** 2
         # Where hands are seen the body's place says little that they do not: its ratio counts by a third.
@@ -193,14 +224,20 @@ class HandProximity:
         return self._body(aside, outside, 0.5 * unseen_s) * self._config.body_deviation_m / spread, np.hypot(aside, outside)
 
 
-def _wrists(samples: Sequence[Track]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All known wrists: positions [W, 3] m, index of the sample [W], standard deviation [W] m."""
-    found: list[tuple[BodyPoint, int]] = []
-    for index, track in enumerate(samples):
-        found += [(wrist, index) for wrist in (track.left_wrist, track.right_wrist) if wrist is not None]
-    positions = np.array([wrist.position for wrist, _ in found]).reshape(-1, 3)
-    deviations = np.array([np.sqrt(max(0.0, float(np.trace(wrist.covariance)) / 3)) for wrist, _ in found])
-    return positions, np.array([index for _, index in found], dtype=int), deviations
+def median(values: np.ndarray) -> np.ndarray:
+    """Along the last axis. NumPy's own looks for NaN and does much else, which takes longer than sorting a few samples."""
+    count = values.shape[-1]
+    ordered = np.sort(values, axis=-1)
+    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+
+
+def quantile(values: np.ndarray, share: float) -> np.ndarray:
+    """Along the last axis, between two samples by proportion. Why not NumPy's: see ``median``."""
+    ordered = np.sort(values, axis=-1)
+    place = share * (values.shape[-1] - 1)
+    before = int(place)
+    low, high, part = ordered[..., before], ordered[..., min(before + 1, values.shape[-1] - 1)], place - before
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def _falling(distance: np.ndarray, power: float) -> np.ndarray:

@@ -116,15 +116,14 @@ class ItemSightings:
         for span in visit.spans:
             if span.from_ns > seen.stamp_ns or (span.to_ns is not None and span.to_ns < seen.stamp_ns):
                 continue
-            lives = [life for life in (newer.get(span.track), self._history.get(span.track)) if life is not None and life.samples]
+            lives = [life for life in (newer.get(span.track), self._history.get(span.track)) if life is not None]
             if not lives:
                 continue
             stamp_ns, sample = min((life.nearest(seen.stamp_ns) for life in lives), key=lambda found: abs(found[0] - seen.stamp_ns))
             if abs(stamp_ns - seen.stamp_ns) > NANOSECONDS // 2:
                 continue
-            wrists = [point.position for point in (sample.left_wrist, sample.right_wrist) if point is not None]
-            if wrists:
-                return min(float(np.linalg.norm(wrist - seen.position)) for wrist in wrists)
+            if sample.wrists:
+                return min(float(np.linalg.norm(wrist - seen.position)) for wrist in sample.wrists)
             # An arm's length around the body is as good as at the hand.
             return max(0.0, float(np.linalg.norm(sample.position - seen.position[:2])) - 0.6)
         return None

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, Alert, AlertLevel, GateEvent, GateEventKind, Tracks
-from aisle_fusion.gate_crossing import path_crosses, segment_distance
+from aisle_fusion.gate_crossing import Doorway, path_crosses, segment_distance
 from aisle_fusion.track_history import TrackHistory, TrackLife
 from aisle_store.store import Gate, GateKind, Store
 
@@ -57,7 +57,8 @@ class TrackSpan:
 class Visit:
     """One person's stay. ``left_ns`` is 0 while inside; ``lost_ns`` is when the track was lost, 0 while there is one.
 
-    ``exit_seen``: a gate's EXIT was matched to it.
+    ``exit_seen``: a gate's EXIT was matched to it. ``stayed``: the track, its newest stamp and whether it was lost, when the visit was
+    last known not to have left.
     """
 
     session: str
@@ -70,6 +71,7 @@ class Visit:
     lost_ns: int = 0
     left_ns: int = 0
     exit_seen: bool = False
+    stayed: tuple[str, int, bool] | None = None
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -103,6 +105,7 @@ class ShopperSessions:
         self._history = history
         self._entrances = [gate for gate in store.gates.values() if gate.kind in (GateKind.ENTRANCE, GateKind.BOTH)]
         self._exits = [gate for gate in store.gates.values() if gate.kind in (GateKind.EXIT, GateKind.BOTH)]
+        self._doorways = {name: Doorway.of(gate.ends) for name, gate in store.gates.items()}
         self._window_ns = int(config.gate_window_s * NANOSECONDS)
         self._visit_of_track: dict[str, Visit] = {}
         self._pending_entries: list[GateEvent] = []
@@ -248,26 +251,31 @@ class ShopperSessions:
             if not visit.inside or not visit.spans:
                 continue
             life = self._history.get(visit.track)
-            if life is None:
+            looked_at = visit.track, life.last_ns if life is not None else 0, visit.lost_ns > 0
+            # Most records bring nothing new about most people.
+            if life is None or visit.stayed == looked_at or (visit.lost_ns and visit.lost_ns + self._window_ns > now_ns):
                 continue
-            if visit.lost_ns and visit.lost_ns + self._window_ns <= now_ns and self._ended_at_exit(life):
+            if visit.lost_ns and self._ended_at_exit(life):
                 self._leave(visit, life.seen_ns)
             elif not visit.lost_ns and self._walked_out(life):
                 self._leave(visit, life.last_ns)
+            else:
+                visit.stayed = looked_at
 
     def _ended_at_exit(self, life: TrackLife) -> bool:
         position = life.newest.position
         path = _path(life, life.last_ns - self._window_ns)
-        near = any(segment_distance(position, gate.ends)[0] <= self._config.exit_radius_m for gate in self._exits)
+        near = self._near(self._exits, position, self._config.exit_radius_m)
         return near or (not self._store.on_floor(position)[0] and any(path_crosses(path, gate.ends) for gate in self._exits))
 
     def _walked_out(self, life: TrackLife) -> bool:
         """Crossed an exit and has stayed outside since, for a second at least."""
         if not self._near(self._exits, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
             return False
-        recent = _path(life, life.last_ns - NANOSECONDS)
         path = _path(life, life.last_ns - 2 * self._window_ns)
-        return any(path_crosses(path, gate.ends) for gate in self._exits) and not self._store.on_floor(recent).any()
+        if not any(path_crosses(path, gate.ends) for gate in self._exits):
+            return False
+        return not self._store.on_floor(_path(life, life.last_ns - NANOSECONDS)).any()
 
     def _leave(self, visit: Visit, left_ns: int) -> None:
         visit.left_ns = max(left_ns, visit.entered_ns + 1)
@@ -281,8 +289,9 @@ class ShopperSessions:
     # Tracks inside without a visit
 
     def _link_free_tracks(self, now_ns: int) -> None:
-        lives = [life for life in self._history if life.present and self._is_free(life, now_ns) and self._is_person(life, now_ns)]
-        lives = [life for life in lives if not self._may_be_entering(life, now_ns) and not self._is_duplicate(life)]
+        lives = [life for life in self._history if life.present and self._is_free(life, now_ns)]
+        lives = [life for life in lives if not self._may_be_entering(life, now_ns) and self._is_person(life, now_ns)]
+        lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
             return
         orphans = [visit for visit in self.visits.values() if visit.orphaned]
@@ -312,7 +321,7 @@ class ShopperSessions:
         """Began at an entrance a short while ago: the gate's ENTRY, which names the shopper, is waited for."""
         if now_ns - life.first_ns > 2 * self._window_ns:
             return False
-        return self._near(self._entrances, life.samples[0].position, self._config.gate_radius_m)
+        return self._near(self._entrances, life.oldest.position, self._config.gate_radius_m)
 
     def _is_duplicate(self, life: TrackLife) -> bool:
         """Stays with a visit's track, or began while a visit's track near it is not supported by any detection."""
@@ -343,7 +352,7 @@ class ShopperSessions:
             _, sample = life.nearest(visit.last_seen_ns)
             return float(np.linalg.norm(sample.position - visit.last_position)) / (2 * self._config.duplicate_distance_m)
         expected = visit.last_position + visit.last_velocity * min(unseen_s, 1.0)
-        distance = min(np.linalg.norm(life.samples[0].position - place) for place in (expected, visit.last_position))
+        distance = min(np.linalg.norm(life.oldest.position - place) for place in (expected, visit.last_position))
         return float(distance) / (0.7 + self._config.walking_speed_mps * unseen_s) + 0.002 * unseen_s
 
     def _relink(self, visit: Visit, life: TrackLife, costs: np.ndarray, orphans: Sequence[Visit]) -> None:
@@ -399,7 +408,7 @@ class ShopperSessions:
         return any(now_ns - heard_ns <= silence_ns for heard_ns in self._gate_heard_ns.values())
 
     def _near(self, gates: Sequence[Gate], position: np.ndarray, radius: float) -> bool:
-        return any(segment_distance(position, gate.ends)[0] <= radius for gate in gates)
+        return any(self._doorways[gate.gate].is_within(radius, position) for gate in gates)
 
 
 def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
@@ -416,4 +425,4 @@ def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
 
 def _path(life: TrackLife, since_ns: int) -> np.ndarray:
     """Positions [N, 2] m since a time."""
-    return np.array([sample.position for sample in life.between(since_ns, life.last_ns)]).reshape(-1, 2)
+    return life.between(since_ns, life.last_ns).positions

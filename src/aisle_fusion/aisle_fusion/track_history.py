@@ -1,44 +1,147 @@
-"""What the tracker said lately: bounded, by track, to be asked for any interval within it."""
+"""What the tracker said lately: bounded, by track, to be asked for any interval within it.
+
+Samples are rows of an array for each track: a crowd's minutes are hundreds of thousands of small objects otherwise, which take memory, and
+time whenever Python looks for garbage among them.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from aisle_contract.records import NANOSECONDS, Track, Tracks
+import numpy as np
+
+from aisle_contract.records import NANOSECONDS, BodyPoint, Track, Tracks
+
+#: Columns of a row: position and velocity (x, y), deviation of the position; left and right wrist (x, y, z, deviation), NaN if not known.
+_POSITION, _VELOCITY, _DEVIATION, _WRISTS = slice(0, 2), slice(2, 4), 4, slice(5, 13)
+_COLUMNS = 13
+_NO_WRIST = (math.nan,) * 4
+#: So many samples wait at most until they become rows, and an array begins with so many rows.
+_WAITING, _FIRST_ROWS = 64, 64
 
 
-@dataclass(slots=True)
+class Sample(NamedTuple):
+    """One track at one time: ``position`` and ``velocity`` float64 [2] m, m/s; ``wrists`` float64 [3] m, those that were known."""
+
+    position: np.ndarray
+    velocity: np.ndarray
+    wrists: list[np.ndarray]
+
+
+class Samples:
+    """A track over some time, one row a sample."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self._rows = rows
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        return parts[0] if len(parts) == 1 else cls(np.concatenate([part._rows for part in parts]))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """float64 [N, 2] m."""
+        return self._rows[:, _POSITION]
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation [N] m of a position, by axis."""
+        return self._rows[:, _DEVIATION]
+
+    def wrists(self) -> tuple[np.ndarray, np.ndarray]:
+        """Left and right wrist: positions [N, 2, 3] m and standard deviations [N, 2] m by axis; NaN where not known."""
+        found = self._rows[:, _WRISTS].reshape(-1, 2, 4)
+        return found[:, :, :3], found[:, :, 3]
+
+
 class TrackLife:
     """One track's samples and its state at the newest time: ``seen_ns`` is the last time at which a detection supported it."""
 
-    track: str
-    first_ns: int
-    last_ns: int
-    seen_ns: int
-    present: bool = True
-    stamps: list[int] = field(default_factory=list)
-    samples: list[Track] = field(default_factory=list)
+    __slots__ = ("_begin", "_rows", "_stamps", "_waiting", "first_ns", "last_ns", "newest", "present", "seen_ns", "track")
+
+    def __init__(self, track: str, first_ns: int) -> None:
+        self.track = track
+        self.first_ns = self.last_ns = self.seen_ns = first_ns
+        self.present = True
+        self.newest: Track | None = None
+        # The rows of all stamps but the newest ones, which wait to be one: tracks are asked about only where something happens.
+        self._stamps: list[int] = []
+        self._rows = np.empty((_FIRST_ROWS, _COLUMNS))
+        self._begin = 0
+        self._waiting: list[Track] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
 
     @property
-    def newest(self) -> Track:
-        return self.samples[-1]
+    def oldest_ns(self) -> int:
+        """Stamp of the oldest sample that is remembered."""
+        return self._stamps[0]
 
-    def between(self, start_ns: int, end_ns: int) -> list[Track]:
+    @property
+    def oldest(self) -> Sample:
+        return self._sample(0)
+
+    def add(self, stamp_ns: int, track: Track) -> None:
+        self.last_ns, self.newest, self.present = stamp_ns, track, True
+        self._stamps.append(stamp_ns)
+        self._waiting.append(track)
+        if len(self._waiting) >= _WAITING:
+            self._write()
+
+    def between(self, start_ns: int, end_ns: int) -> Samples:
         """Samples with start <= stamp <= end."""
-        return self.samples[bisect_left(self.stamps, start_ns) : bisect_right(self.stamps, end_ns)]
+        self._write()
+        first, last = bisect_left(self._stamps, start_ns), bisect_right(self._stamps, end_ns)
+        return Samples(self._rows[self._begin + first : self._begin + last])
 
-    def nearest(self, stamp_ns: int) -> tuple[int, Track]:
+    def nearest(self, stamp_ns: int) -> tuple[int, Sample]:
         """The sample nearest in time to ``stamp_ns`` and its stamp."""
-        right = bisect_left(self.stamps, stamp_ns)
-        best = min((i for i in (right - 1, right) if 0 <= i < len(self.stamps)), key=lambda i: abs(self.stamps[i] - stamp_ns))
-        return self.stamps[best], self.samples[best]
+        right = bisect_left(self._stamps, stamp_ns)
+        best = min((i for i in (right - 1, right) if 0 <= i < len(self._stamps)), key=lambda i: abs(self._stamps[i] - stamp_ns))
+        return self._stamps[best], self._sample(best)
 
     def forget_before(self, stamp_ns: int) -> None:
         """Drops old samples but the newest one."""
-        del self.stamps[: (cut := min(bisect_left(self.stamps, stamp_ns), len(self.stamps) - 1))]
-        del self.samples[:cut]
+        self._write()
+        cut = min(bisect_left(self._stamps, stamp_ns), len(self._stamps) - 1)
+        del self._stamps[:cut]
+        self._begin += cut
+
+    def _sample(self, index: int) -> Sample:
+        self._write()
+        row = self._rows[self._begin + index]
+        return Sample(row[_POSITION], row[_VELOCITY], [wrist[:3] for wrist in row[_WRISTS].reshape(2, 4) if not math.isnan(wrist[0])])
+
+    def _write(self) -> None:
+        """Makes rows of the samples that wait."""
+        if not self._waiting:
+            return
+        end = self._begin + len(self._stamps)
+        if end > len(self._rows):
+            # A new array, since somebody may still look at the old one.
+            rows = np.empty((max(_FIRST_ROWS, 2 * len(self._stamps)), _COLUMNS))
+            kept = self._rows[self._begin : end - len(self._waiting)]
+            rows[: len(kept)] = kept
+            self._rows, self._begin, end = rows, 0, len(self._stamps)
+        for row, track in enumerate(self._waiting, end - len(self._waiting)):
+            along_x, along_y = track.covariance.item(0, 0), track.covariance.item(1, 1)
+            place = *track.position.tolist(), *track.velocity.tolist(), math.sqrt(max(0.0, (along_x + along_y) / 2))
+            self._rows[row] = (*place, *_wrist(track.left_wrist), *_wrist(track.right_wrist))
+        self._waiting.clear()
+
+
+def _wrist(wrist: BodyPoint | None) -> tuple[float, ...]:
+    if wrist is None:
+        return _NO_WRIST
+    spread = wrist.covariance
+    return (*wrist.position.tolist(), math.sqrt(max(0.0, (spread.item(0, 0) + spread.item(1, 1) + spread.item(2, 2)) / 3)))
 
 
 class TrackHistory:
@@ -68,21 +171,21 @@ class TrackHistory:
         return iter(self._lives.values())
 
     def __len__(self) -> int:
-        return sum(len(life.samples) for life in self._lives.values())
+        return sum(len(life) for life in self._lives.values())
 
     def _add_sample(self, now_ns: int, track: Track) -> None:
         seen_ns = now_ns - int(track.unseen_s * NANOSECONDS)
         life = self._lives.get(track.track)
         if life is None:
-            life = self._lives[track.track] = TrackLife(track.track, now_ns, now_ns, seen_ns)
-        life.last_ns, life.seen_ns, life.present = now_ns, max(life.seen_ns, seen_ns), True
-        life.stamps.append(now_ns)
-        life.samples.append(track)
+            life = self._lives[track.track] = TrackLife(track.track, now_ns)
+            life.seen_ns = seen_ns
+        life.seen_ns = max(life.seen_ns, seen_ns)
+        life.add(now_ns, track)
 
     def _forget(self, before_ns: int) -> None:
         for track in [life.track for life in self._lives.values() if not life.present and life.last_ns < before_ns]:
             del self._lives[track]
         for life in self._lives.values():
             # In lumps: cutting a list's head costs its length.
-            if life.stamps[0] < before_ns - self._keep_ns // 4:
+            if life.oldest_ns < before_ns - self._keep_ns // 4:
                 life.forget_before(before_ns)

@@ -30,7 +30,7 @@ def at_plate(plate: int) -> np.ndarray:
 def test_a_product_without_a_place_is_likelier_to_stand_somewhere_than_one_with_a_place():
     planogram = Planogram(store_with_unplaced())
     assert planogram.elsewhere("new", SHELF) > 100 * planogram.elsewhere("tin", SHELF)
-    assert not planogram.is_placed("new")
+    assert planogram.are_placed(("new", "tin")).tolist() == [False, True]
 
 
 def test_picks_shift_a_place_to_what_is_picked_there():

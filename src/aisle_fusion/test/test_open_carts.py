@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from test_cart_fusion import BUSY, alone, by_shopper, only_cart, two_shoppers
 
 from aisle_contract.records import Cart, CartStatus, ItemObservation, Record, ShelfEvent, ShelfEvents, ShelfEventStatus, Tracks
 from aisle_fusion.cart_fusion import CartFusion, CartFusionConfig
+from aisle_fusion.event_judgement import EventJudge
 from aisle_store.store import Product, Store
 
 
@@ -112,6 +114,49 @@ def test_final_carts_do_not_depend_on_provisional_events(noise):
                 change = event.change + noise * rng.standard_normal(len(event.change))
                 early[(event.end_ns - at(0)) / 1e9 - 0.3] = provisional(event, change=change)
     assert closed_carts(run(with_provisional(BUSY, early))) == closed_carts(run(BUSY))
+
+
+def test_without_open_carts_the_final_ones_are_the_same():
+    early = {(event.end_ns - at(0)) / 1e9 - 0.3: provisional(event) for r in BUSY if isinstance(r, ShelfEvents) for event in r.events}
+    records = with_provisional(BUSY, early)
+    shown, hidden = run(records), run(records, CartFusionConfig(open_carts=False))
+    assert hidden == [record for record in shown if not (isinstance(record, Cart) and record.status == CartStatus.OPEN)]
+    assert len(closed_carts(hidden)) > 1
+    assert len(shown) > len(hidden)
+
+
+def test_an_event_that_waits_is_laid_over_what_changes_elsewhere_without_being_worked_out_anew(monkeypatch):
+    asked = Counter()
+    outcome = EventJudge.outcome
+    monkeypatch.setattr(EventJudge, "outcome", lambda self, *rest: asked.update([self._event.event]) or outcome(self, *rest))
+    elsewhere = shelf_event(14, 15, "2", {2: -0.4})
+    records = with_provisional(alone(elsewhere, reaches=[REACH, (13.5, 15, "2", 2)]), {9.2: provisional(PICK)})
+    fusion, counts, waiting = CartFusion(small_store(), CartFusionConfig()), [], []
+    for record in records:
+        if record.stamp_ns <= at(25.0):
+            fusion.step(record)
+            counts.append(asked[PICK.event])
+            waiting.append(asked[elsewhere.event])
+    # The other event was shown ahead of time and judged for good after that.
+    assert len(set(waiting)) == 3
+    assert len(set(counts)) == 2
+
+
+def test_open_carts_are_shown_before_anything_is_judged_for_good():
+    """Shelf events come in bursts: what their arrival makes due is judged with the next tracks or gate event."""
+
+    def judged() -> int:
+        return int(dict(fusion.diagnostics()[0].values)["events judged"])
+
+    fusion, shown, before = CartFusion(small_store(), CartFusionConfig()), 0, 0
+    for record in BUSY:
+        carts = [cart for cart in fusion.step(record).records if isinstance(cart, Cart) and cart.lines]
+        if isinstance(record, ShelfEvents):
+            assert judged() == before
+            shown += len(carts)
+        before = judged()
+    assert before == 4
+    assert shown >= 3
 
 
 def test_staff_have_no_cart_and_what_they_put_is_not_missing_elsewhere():

@@ -7,7 +7,7 @@ import pytest
 from fusion_scene import Walker, at, enters_and_leaves, gate_heartbeats, in_order, small_store, tracks_of
 
 from aisle_contract.records import Alert, GateEvent, Track, Tracks
-from aisle_fusion.gate_crossing import path_crosses, segment_distance
+from aisle_fusion.gate_crossing import Doorway, path_crosses, segment_distance
 from aisle_fusion.shopper_sessions import SessionConfig, ShopperSessions, Visit
 from aisle_fusion.track_history import TrackHistory
 
@@ -134,6 +134,16 @@ def test_paths_and_doors():
     assert not path_crosses(np.array([[1.5, 1.0], [1.5, -1.0]]), door)
     assert not path_crosses(np.array([[0.5, 1.0]]), door)
     assert segment_distance(np.array([[0.5, 2.0], [3.0, 0.0]]), door) == pytest.approx([2.0, 2.0])
+
+
+def test_a_doorway_says_of_one_place_what_the_distance_says():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        ends, place = rng.normal(0, 2, (2, 2)), rng.normal(0, 2, 2)
+        away = float(segment_distance(place, ends)[0])
+        doorway = Doorway.of(ends)
+        assert doorway.is_within(away, place)
+        assert not doorway.is_within(np.nextafter(away, 0.0), place)
 
 
 def test_history_forgets_but_keeps_the_newest_sample():

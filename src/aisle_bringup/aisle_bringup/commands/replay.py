@@ -100,6 +100,7 @@ def _replayed(args: argparse.Namespace) -> OfflineResult:
     with BagReader(args.bag) as reader, ExitStack() as files:
         store = load_store(args.store) if args.store else store_of(reader)
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
+        settings = settings if args.carts else settings.without_open_carts()
         detectors = CameraDetectors(args.detector) if args.detector else None
         plan = plan_replay(reader, args.namespace or reader.namespace(), _start(args))
         kept = _Kept(
