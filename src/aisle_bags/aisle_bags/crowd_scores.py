@@ -1,4 +1,4 @@
-"""A simulated crowd through the offline chain, scored: the work behind ``./aisle score --crowd``.
+"""A simulated crowd through the offline chain, scored, and what its wrong lines' pictures need: the work behind ``./aisle score --crowd``.
 
 The crowd is simulated in a process of its own while the chain works on what came before; both hold a few windows of seconds at most.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -17,13 +17,27 @@ from typing import Any
 from aisle_bags.bag_store import attach_changed_store
 from aisle_bags.bag_writer import BagWriter, available_ns
 from aisle_bags.core_settings import CoreSettings
+from aisle_bags.failure_panels import Footage, Moment, Story
 from aisle_bags.failures import FailureReport
 from aisle_bags.offline import OfflineRunner, in_event_order
 from aisle_bags.scoring import SessionScore, score_session
-from aisle_contract.records import NANOSECONDS, Cart, CartStatus, Receipt, Record, ShelfEvent, ShelfEvents
+from aisle_contract.records import (
+    NANOSECONDS,
+    Cart,
+    CartStatus,
+    PersonDetections,
+    Receipt,
+    Record,
+    ScaleReading,
+    ShelfEvent,
+    ShelfEvents,
+    Tracks,
+)
+from aisle_perception.tracker import PersonTracker
 from aisle_sim.crowd import CrowdWindow, simulate_crowd
 from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.profiles import find_profile, with_item_camera
+from aisle_sim.reenactment import ShopperMotion
 from aisle_sim.simulator import DEFAULT_START_NS
 from aisle_sim.true_events import TrueEvent
 from aisle_store.store import Store
@@ -45,9 +59,10 @@ class CrowdTask:
 
 @dataclass(frozen=True, eq=False)
 class CrowdResult:
-    """``simulated_s`` of a crowd took ``wall_s``; ``people`` came, staff not counted."""
+    """``simulated_s`` of a crowd took ``wall_s``; ``people`` came, staff not counted. ``story``: what the score was made of."""
 
     score: SessionScore
+    story: Story
     people: int
     simulated_s: float
     wall_s: float
@@ -101,7 +116,41 @@ def score_crowd(task: CrowdTask, seed: int, advanced: Callable[[float], None] | 
     score = score_session("crowd", seed, truth, receipts, result.warnings, billed.carts)
     report = FailureReport(known, happened, billed.carts, billed.events, DEFAULT_START_NS)
     score = replace(score, wrong_lines=report.explained(score.wrong_lines))
-    return CrowdResult(score, len(truth), simulated_s, time.monotonic() - started_s)
+    story = Story(happened, billed.carts, billed.events, DEFAULT_START_NS)
+    return CrowdResult(score, story, len(truth), simulated_s, time.monotonic() - started_s)
+
+
+def film_crowd(task: CrowdTask, seed: int, moments: Sequence[Moment], advanced: Callable[[float], None] | None = None) -> Footage:
+    """Plays the crowd again and keeps what was recorded around some moments: weights, tracks and the people near.
+
+    A crowd is not filmed at once because nobody knows beforehand what will have gone wrong. ``advanced`` as in ``score_crowd``.
+    """
+    tracker = PersonTracker(task.store, task.settings.tracker)
+    readings: list[ScaleReading] = []
+    tracks: list[Tracks] = []
+    shoppers: list[ShopperMotion] = []
+    last_s = max((moment.last_s for moment in moments), default=0.0)
+    for window in _from_other_process(task, seed):
+        for record in in_event_order(window.records):
+            at_s = (record.stamp_ns - DEFAULT_START_NS) / NANOSECONDS
+            if isinstance(record, ScaleReading):
+                shelf = record.gondola, record.shelf
+                if any(moment.shelf == shelf and moment.first_s <= at_s <= moment.last_s for moment in moments):
+                    readings.append(record)
+            elif isinstance(record, PersonDetections) and at_s <= last_s:
+                tracks += _within(moments, tracker.step(record).records)
+        present = [visit.motion for visit in window.visits]
+        shoppers += [m for m in present if any(m.first_s <= moment.last_s and m.last_s >= moment.first_s for moment in moments)]
+        if advanced is not None:
+            advanced((window.end_ns - window.start_ns) / NANOSECONDS)
+    tracks += _within(moments, tracker.flush().records)
+    return Footage(readings, tracks, shoppers)
+
+
+def _within(moments: Sequence[Moment], records: Iterable[Record]) -> list[Tracks]:
+    tracks = [record for record in records if isinstance(record, Tracks)]
+    times_s = [(record.stamp_ns - DEFAULT_START_NS) / NANOSECONDS for record in tracks]
+    return [r for r, at_s in zip(tracks, times_s, strict=True) if any(m.first_s <= at_s <= m.last_s for m in moments)]
 
 
 class _CrowdBag:

@@ -1,16 +1,16 @@
-"""Gathers what a picture of a wrong line shows (``aisle_viz.failure_plot`` draws it) from a session that was just played."""
+"""Gathers what a picture of a wrong line shows (``aisle_viz.failure_plot`` draws it): where and when to look, and what was there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from aisle_bags.reenacted_scores import Enacted
 from aisle_bags.scoring import WrongLine
-from aisle_contract.records import NANOSECONDS, CartStatus, ScaleReading, ShelfEvent, ShelfEventStatus
-from aisle_sim.true_events import TrueEvent, session_events
+from aisle_contract.records import NANOSECONDS, Cart, ScaleReading, ShelfEvent, ShelfEventStatus, Tracks
+from aisle_sim.reenactment import ShopperMotion
+from aisle_sim.true_events import TrueEvent
 from aisle_store.store import Plate, ShelfKey, Store
 
 _AROUND_S = 4.0
@@ -20,39 +20,81 @@ _SAME_MOMENT_S = 6.0
 _MOST_PLATES = 8
 _LEAST_CHANGE_KG = 0.003
 _HAND_STEP_S = 0.05
+#: Hands that come no nearer to the plates are not shown, m.
+_NEAR_M = 1.6
+
+#: Times [N] s and distances [N] m from the plates.
+Hand = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class ShelfMoment:
+class ShelfPanel:
     """What a panel shows: arrays and texts as ``aisle_viz.failure_plot.FailurePanel`` takes them."""
 
     title: str
     times: np.ndarray
     weights: Mapping[str, np.ndarray]
-    true_hands: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    tracked_hands: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    true_hands: Mapping[str, Hand]
+    tracked_hands: Mapping[str, Hand]
     events: Sequence[tuple[float, float, str]]
     truth: Sequence[tuple[float, str]]
 
 
-def shelf_moments(store: Store, enacted: Enacted, most: int = 6) -> list[ShelfMoment]:
-    """The moments at shelves that the wrong lines rest on, or should have rested on; in the order of the lines, ``most`` of them."""
-    truth = [event for event in session_events(enacted.simulated.reenactment) if event.plates]
-    chosen: list[tuple[ShelfKey, float, float, str]] = []
-    for line in enacted.score.wrong_lines:
-        for shelf, start_s, end_s in _places_of(line, enacted, truth):
-            if not any(s == shelf and abs(start_s - a) < _SAME_MOMENT_S for s, a, _, _ in chosen):
-                chosen.append((shelf, start_s, end_s, _title(line)))
-    return [_moment(store, enacted, truth, *place) for place in chosen[:most]]
+@dataclass(frozen=True, eq=False)
+class Story:
+    """What happened at the shelves and what the chain made of it. ``carts``: the closed ones; ``start_ns``: zero of the truth's times."""
+
+    truth: Sequence[TrueEvent]
+    carts: Sequence[Cart]
+    events: Sequence[ShelfEvent]
+    start_ns: int
 
 
-def _places_of(line: WrongLine, enacted: Enacted, truth: Iterable[TrueEvent]) -> list[tuple[ShelfKey, float, float]]:
-    start_ns = enacted.simulated.start_ns
-    places = [(e.plates[0][:2], e.start_s, e.end_s) for e in truth if e.person == line.shopper and line.product in e.products]
-    for cart in enacted.result.carts:
-        if cart.status == CartStatus.CLOSED and cart.shopper == line.shopper:
+@dataclass(frozen=True)
+class Moment:
+    """Some seconds at one shelf that a wrong line rests on, or should have rested on."""
+
+    shelf: ShelfKey
+    start_s: float
+    end_s: float
+    title: str
+
+    @property
+    def first_s(self) -> float:
+        """From here on it is drawn."""
+        return self.start_s - _AROUND_S
+
+    @property
+    def last_s(self) -> float:
+        return min(self.end_s, self.start_s + _LONGEST_S) + _AROUND_S
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """What was recorded around moments: weights, tracks, and the people who were there as they really moved."""
+
+    readings: Sequence[ScaleReading]
+    tracks: Sequence[Tracks]
+    shoppers: Sequence[ShopperMotion]
+
+
+def wrong_moments(story: Story, lines: Sequence[WrongLine], most: int = 6) -> list[Moment]:
+    """Where and when to look for what went wrong, in the order of the lines; ``most`` of them."""
+    chosen: list[Moment] = []
+    for line in lines:
+        for shelf, start_s, end_s in _places_of(line, story):
+            if not any(other.shelf == shelf and abs(start_s - other.start_s) < _SAME_MOMENT_S for other in chosen):
+                chosen.append(Moment(shelf, start_s, end_s, _title(line)))
+    return chosen[:most]
+
+
+def _places_of(line: WrongLine, story: Story) -> list[tuple[ShelfKey, float, float]]:
+    own = [event for event in story.truth if event.plates and event.person == line.shopper and line.product in event.products]
+    places = [(event.plates[0][:2], event.start_s, event.end_s) for event in own]
+    for cart in story.carts:
+        if cart.shopper == line.shopper:
             for evidence in (evidence for own in cart.lines if own.product == line.product for evidence in own.evidence):
-                times = ((evidence.start_ns - start_ns) / NANOSECONDS, (evidence.end_ns - start_ns) / NANOSECONDS)
+                times = ((evidence.start_ns - story.start_ns) / NANOSECONDS, (evidence.end_ns - story.start_ns) / NANOSECONDS)
                 places.append(((evidence.gondola, evidence.shelf), *times))
     return places
 
@@ -62,23 +104,22 @@ def _title(line: WrongLine) -> str:
     return f"{who}: {line.product} expected {line.expected}, charged {line.found}. {line.cause}: {line.detail}"
 
 
-def _moment(
-    store: Store, enacted: Enacted, truth: Sequence[TrueEvent], shelf: ShelfKey, start_s: float, end_s: float, title: str
-) -> ShelfMoment:
-    first_s, last_s = start_s - _AROUND_S, min(end_s, start_s + _LONGEST_S) + _AROUND_S
-    origin_ns = enacted.simulated.start_ns
-    here = [event for event in enacted.result.events if (event.gondola, event.shelf) == shelf and event.status == ShelfEventStatus.FINAL]
-    here = [event for event in here if _within(event, origin_ns, first_s, last_s)]
-    really = [event for event in truth if event.plates[0][:2] == shelf and event.end_s >= first_s and event.start_s <= last_s]
+def shelf_panel(store: Store, story: Story, footage: Footage, moment: Moment) -> ShelfPanel:
+    """One moment with all that was there. People whose hands stay away are left out."""
+    shelf, first_s, last_s = moment.shelf, moment.first_s, moment.last_s
+    here = [event for event in story.events if (event.gondola, event.shelf) == shelf and event.status == ShelfEventStatus.FINAL]
+    here = [event for event in here if _within(event, story.start_ns, first_s, last_s)]
+    really = [event for event in story.truth if event.plates and event.plates[0][:2] == shelf]
+    really = [event for event in really if event.end_s >= first_s and event.start_s <= last_s]
     plates = _concerned(store, shelf, here, really)
-    times, weights = _weights(enacted, shelf, [plate.plate for plate in plates], first_s, last_s)
-    return ShelfMoment(
-        title=f"gondola {shelf[0]} shelf {shelf[1]}. {title}",
+    times, weights = _weights(footage.readings, story.start_ns, shelf, [plate.plate for plate in plates], first_s, last_s)
+    return ShelfPanel(
+        title=f"gondola {shelf[0]} shelf {shelf[1]}. {moment.title}",
         times=times,
         weights=weights,
-        true_hands=_true_hands(enacted, plates, first_s, last_s),
-        tracked_hands=_tracked_hands(enacted, plates, first_s, last_s),
-        events=[(*_seconds(event, origin_ns), _judged(event, enacted)) for event in here],
+        true_hands=_near(_true_hands(footage.shoppers, plates, first_s, last_s)),
+        tracked_hands=_near(_tracked_hands(story, footage.tracks, plates, first_s, last_s)),
+        events=[(*_seconds(event, story.start_ns), _judged(event, story.carts)) for event in here],
         truth=[(event.time_s, f"{event.person} {event.action} {', '.join(event.products)}") for event in really],
     )
 
@@ -101,12 +142,10 @@ def _concerned(store: Store, shelf: ShelfKey, events: Sequence[ShelfEvent], trut
 
 
 def _weights(
-    enacted: Enacted, shelf: ShelfKey, plates: Sequence[str], first_s: float, last_s: float
+    readings: Sequence[ScaleReading], origin_ns: int, shelf: ShelfKey, plates: Sequence[str], first_s: float, last_s: float
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Times [T] s and changes since the first of them, g [T] by plate."""
-    origin_ns = enacted.simulated.start_ns
-    readings = [r for r in enacted.simulated.records if isinstance(r, ScaleReading) and (r.gondola, r.shelf) == shelf]
-    readings = [r for r in readings if first_s <= (r.stamp_ns - origin_ns) / NANOSECONDS <= last_s]
+    readings = [r for r in readings if (r.gondola, r.shelf) == shelf and first_s <= (r.stamp_ns - origin_ns) / NANOSECONDS <= last_s]
     if not readings:
         return np.array([first_s, last_s]), {}
     times = np.concatenate([(r.stamp_ns - origin_ns + r.sample_period_ns * np.arange(len(r.weights))) / NANOSECONDS for r in readings])
@@ -115,26 +154,33 @@ def _weights(
     return times, {plate: values - np.nanmedian(values[:30]) if np.isfinite(values).any() else values for plate, values in columns.items()}
 
 
-def _true_hands(enacted: Enacted, plates: Sequence[Plate], first_s: float, last_s: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _near(hands: Mapping[str, Hand]) -> dict[str, Hand]:
+    return {name: hand for name, hand in hands.items() if hand[1].min() <= _NEAR_M}
+
+
+def _true_hands(shoppers: Sequence[ShopperMotion], plates: Sequence[Plate], first_s: float, last_s: float) -> dict[str, Hand]:
     hands = {}
-    for shopper in enacted.simulated.reenactment.shoppers:
+    for shopper in shoppers:
         times = np.arange(max(first_s, shopper.first_s), min(last_s, shopper.last_s), _HAND_STEP_S)
         if len(times):
             hands[shopper.person] = (times, np.min([_distance(plates, wrist) for wrist in shopper.wrists(times)], axis=0))
     return hands
 
 
-def _tracked_hands(enacted: Enacted, plates: Sequence[Plate], first_s: float, last_s: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _tracked_hands(story: Story, tracks: Sequence[Tracks], plates: Sequence[Plate], first_s: float, last_s: float) -> dict[str, Hand]:
+    """By track, with the name of who left as it."""
+    names = {cart.track: cart.shopper for cart in story.carts}
     found: dict[str, list[tuple[float, float]]] = {}
-    for tracks in enacted.result.tracks:
-        time_s = (tracks.stamp_ns - enacted.simulated.start_ns) / NANOSECONDS
+    for at_once in tracks:
+        time_s = (at_once.stamp_ns - story.start_ns) / NANOSECONDS
         if not first_s <= time_s <= last_s:
             continue
-        for track in tracks.tracks:
+        for track in at_once.tracks:
             wrists = [point.position for point in (track.left_wrist, track.right_wrist) if point is not None]
             if wrists:
-                found.setdefault(track.track, []).append((time_s, float(_distance(plates, np.array(wrists)).min())))
-    return {track: tuple(np.array(samples).T) for track, samples in found.items()}
+                name = f"{track.track} ({names[track.track]})" if names.get(track.track) else track.track
+                found.setdefault(name, []).append((time_s, float(_distance(plates, np.array(wrists)).min())))
+    return {name: tuple(np.array(samples).T) for name, samples in found.items()}
 
 
 def _distance(plates: Sequence[Plate], points: np.ndarray) -> np.ndarray:
@@ -148,12 +194,10 @@ def _distance(plates: Sequence[Plate], points: np.ndarray) -> np.ndarray:
     return np.min(distances, axis=0)
 
 
-def _judged(event: ShelfEvent, enacted: Enacted) -> str:
+def _judged(event: ShelfEvent, carts: Sequence[Cart]) -> str:
     """What carts made of an event, in words."""
     parts = []
-    for cart in enacted.result.carts:
-        if cart.status != CartStatus.CLOSED:
-            continue
+    for cart in carts:
         for line in cart.lines:
             for evidence in line.evidence:
                 same_shelf = (evidence.gondola, evidence.shelf) == (event.gondola, event.shelf)

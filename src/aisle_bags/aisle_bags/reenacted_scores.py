@@ -18,10 +18,11 @@ from typing import Any
 from aisle_bags.bag_store import attach_changed_store
 from aisle_bags.bag_writer import BagWriter, available_ns
 from aisle_bags.core_settings import CoreSettings
+from aisle_bags.failure_panels import Footage, Story
 from aisle_bags.failures import FailureReport
 from aisle_bags.offline import OfflineResult, OfflineRunner, in_event_order
 from aisle_bags.scoring import SessionScore, score_session
-from aisle_contract.records import Cart, CartStatus, Receipt, Record, Tracks
+from aisle_contract.records import Cart, CartStatus, Receipt, Record, ScaleReading, Tracks
 from aisle_sim.labelled_sessions import LabelledSession
 from aisle_sim.profiles import find_profile, with_item_camera
 from aisle_sim.simulator import SimulatedSession, simulate_in_sequence
@@ -39,6 +40,13 @@ class Enacted:
     simulated: SimulatedSession
     result: OfflineResult
     score: SessionScore
+    story: Story
+
+    @property
+    def footage(self) -> Footage:
+        """All that was recorded: a session is short. Empty where that was not kept."""
+        readings = [record for record in self.simulated.records if isinstance(record, ScaleReading)]
+        return Footage(readings, self.result.tracks, self.simulated.reenactment.shoppers)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ class ScoreTask:
         closed = [cart for cart in result.carts if cart.status == CartStatus.CLOSED]
         truth = session_events(simulated.reenactment)
         report = FailureReport(simulated.truth, truth, closed, result.events, simulated.start_ns)
-        return Enacted(simulated, result, replace(score, wrong_lines=report.explained(score.wrong_lines)))
+        score = replace(score, wrong_lines=report.explained(score.wrong_lines))
+        return Enacted(simulated, result, score, Story(truth, closed, result.events, simulated.start_ns))
 
     def _keep(self, simulated: SimulatedSession, folder: Path) -> None:
         with BagWriter(folder) as writer:

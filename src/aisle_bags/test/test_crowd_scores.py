@@ -6,7 +6,9 @@ import pytest
 
 from aisle_bags.bag_reader import BagReader
 from aisle_bags.core_settings import CoreSettings
-from aisle_bags.crowd_scores import CrowdTask, score_crowd
+from aisle_bags.crowd_scores import CrowdTask, film_crowd, score_crowd
+from aisle_bags.failure_panels import shelf_panel, wrong_moments
+from aisle_bags.scoring import WrongLine
 from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.store_generator import StoreConfig, generate_store
 
@@ -34,3 +36,20 @@ def test_one_shopper_after_the_other_is_billed_right(store, tmp_path) -> None:
     assert "weights" in topics
     with pytest.raises(FileExistsError):
         score_crowd(task, 1)
+
+
+def test_what_a_wrong_line_rests_on_is_filmed(store) -> None:
+    task = CrowdTask(store, CoreSettings(), ALONE, 0.3, "clean")
+    result = score_crowd(task, 1)
+    picks = [event for event in result.story.truth if event.action == "pick"]
+    assert picks
+    line = WrongLine("crowd", 1, picks[0].person, picks[0].products[0], 1, 0, "event missed", "a story")
+    moments = wrong_moments(result.story, [line])
+    assert any(moment.start_s == picks[0].start_s for moment in moments)
+    footage = film_crowd(task, 1, moments)
+    panel = shelf_panel(store, result.story, footage, moments[0])
+    assert moments[0].first_s - 0.5 <= panel.times[0] < moments[0].start_s < panel.times[-1] <= moments[0].last_s + 0.5
+    assert min(change.min() for change in panel.weights.values()) < -5.0
+    assert picks[0].person in panel.true_hands
+    assert any(picks[0].person in name for name in panel.tracked_hands)
+    assert len(footage.readings) < 0.8 * result.simulated_s / 0.2 * len(list(store.shelves()))

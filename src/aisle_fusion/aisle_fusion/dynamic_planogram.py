@@ -47,13 +47,15 @@ class PlanogramConfig:
 
 
 class Stray(NamedTuple):
-    """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``."""
+    """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``;
+    ``measured_kg``: what the plates felt then, which the same plates will feel again when it is taken (0: not known)."""
 
     gondola: str
     shelf: str
     place: int
     product: str
     since_ns: int = 0
+    measured_kg: float = 0.0
 
 
 class Planogram:

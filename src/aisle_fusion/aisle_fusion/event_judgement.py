@@ -218,7 +218,8 @@ class EventJudge:
             if candidate.elsewhere <= candidate.home or not move.visit or move.visit in self._scene.staff:
                 return Outcome(log_prior)
             place = int(np.argmax(self._likelihood.single))
-            return Outcome(log_prior, added=(Stray(*self._shelf, place, move.product, self._event.end_ns),) * -move.quantity)
+            stray = Stray(*self._shelf, place, move.product, self._event.end_ns, self._likelihood.total / -move.quantity)
+            return Outcome(log_prior, added=(stray,) * -move.quantity)
         best, best_share, total = None, usual, usual
         for stray, likelihood in candidate.strays:
             if stray in hypothesis.strays:
@@ -283,10 +284,21 @@ class EventJudge:
                 if weight[row, column] < least:
                     continue
                 base = float(weight[row, column]) + float(_LOG_COUNT_PRIOR[count])
+                same = strays if count > 1 or sign > 0 else self._felt_again(strays, float(weight[row, column]))
                 for visit, log_ratio in who:
                     judgement = (Move(visit, product, -sign * count),)
-                    found.append(Candidate(judgement, base + log_ratio + self._seen(visit, product), home, elsewhere, strays))
+                    found.append(Candidate(judgement, base + log_ratio + self._seen(visit, product), home, elsewhere, same))
         return found, best
+
+    def _felt_again(self, strays: tuple[tuple[Stray, float], ...], log_weight: float) -> tuple[tuple[Stray, float], ...]:
+        """Stray pieces with their place likelihoods times how much better the event fits to what the plates felt when each was put there
+        than to its product's weight (``log_weight``): neither the piece nor the plates' gains have changed."""
+        found = []
+        for stray, place in strays:
+            if stray.measured_kg > 0.0:
+                place *= float(np.exp(self._likelihood.again(stray.measured_kg) - log_weight))
+            found.append((stray, place))
+        return tuple(found)
 
     def _elsewhere(self, product: str, quantity: int) -> float:
         """The share of moves of a product (picks: ``quantity`` > 0) at places where it is not known to stand."""

@@ -22,7 +22,7 @@ from aisle_store.store import Plate, ShelfKey, Store
 #: A hand over a plate is within this height above it (m); shelves leave 0.2-0.4 m.
 _HAND_ROOM = 0.25
 #: The wrist follows the fingers at this distance (m), so it may still be in front of the shelf.
-_HAND_LENGTH = 0.08
+_HAND_LENGTH = 0.0
 _HEIGHT_TOLERANCE = 0.08
 #: Of a hand's distances during an event, this quantile counts.
 _NEAR_QUANTILE = 0.1

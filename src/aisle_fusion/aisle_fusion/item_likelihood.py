@@ -29,6 +29,8 @@ _LEAST_DOUBT, _LEAST_GAIN_DOUBT = 0.004, 0.008
 _SURE = 0.9
 #: Nor do readings that are off by more standard deviations than this.
 _ODD = 3.0
+#: Share of strays that are taken from other plates than was thought.
+_MOVED_SHARE = 0.2
 #: A spread from piece to piece beyond this share of the weight is taken for doubt about the weight itself.
 _LARGEST_PIECE_SPREAD = 0.06
 
@@ -174,6 +176,16 @@ class ItemLikelihood:
         usual = (1 - config.outlier_share) * _normal(error, deviation)
         odd = config.outlier_share * _normal(error, deviation * config.outlier_scale)
         return np.log(usual + odd + 1e-300)
+
+    def again(self, kg: float) -> float:
+        """Log density (per kg) of the event's sum, if a thing is taken that the same plates felt as ``kg`` when it was put there.
+
+        It errs by the noise of both, but for one that was not quite where it was thought to be by the plates' gains.
+        """
+        error = abs(self.total) - kg
+        deviation = float(np.sqrt(2.0 * (self.total_deviation**2 + self._config.offset_deviation_kg**2)))
+        elsewhere = float(np.hypot(deviation, np.sqrt(2.0) * self._config.gain_deviation * kg))
+        return float(np.log((1 - _MOVED_SHARE) * _normal(error, deviation) + _MOVED_SHARE * _normal(error, elsewhere) + 1e-300))
 
     def nothing(self) -> float:
         """Log density (per kg) of the event's sum, times the share of such events, if no item was moved."""

@@ -2,7 +2,8 @@
 
 A visit begins with a gate's ENTRY and the track that appears there, or with a track that appears inside (anonymous). It ends when its track
 crosses or vanishes at an exit, or when an exit gate says that somebody left. A track that is lost inside leaves an orphaned visit, which
-the next track that could be the same person takes over. Competing matches are solved together (linear assignment).
+the next track that could be the same person takes over. Competing matches are solved together (linear assignment). Tracks that exchanged
+their persons are exchanged back (``visit_identity``).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from aisle_contract.config import parameter
-from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, Alert, AlertLevel, GateEvent, GateEventKind, Tracks
+from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, Alert, AlertLevel, GateEvent, GateEventKind, Track, Tracks
 from aisle_fusion.gate_crossing import Doorway, path_crosses, segment_distance
 from aisle_fusion.track_history import TrackHistory, TrackLife
+from aisle_fusion.visit_identity import Exchange, IdentityConfig, VisitIdentities
 from aisle_store.store import Gate, GateKind, Store
 
 SOURCE = "cart_fusion"
@@ -27,7 +29,7 @@ _REMEMBERED_SECONDS = 1000
 
 
 @dataclass(frozen=True)
-class SessionConfig:
+class SessionConfig(IdentityConfig):
     """Parameters of ``ShopperSessions``."""
 
     gate_radius_m: float = parameter(1.5, "A gate's event is matched to tracks within this distance of the gate (m)", 0.1, 10.0)
@@ -113,6 +115,7 @@ class ShopperSessions:
         self._gate_heard_ns: dict[str, int] = {}
         self._sessions_in_second: dict[str, int] = {}
         self._alerts: list[Alert] = []
+        self._identities = VisitIdentities(config)
         #: Visits that are not closed yet, oldest first.
         self.visits: dict[str, Visit] = {}
 
@@ -129,12 +132,17 @@ class ShopperSessions:
             visit = self._current_visit(life)
             if visit is not None and visit.inside:
                 visit.lost_ns = life.last_ns
+        bound: dict[str, Track] = {}
         for track in tracks.tracks:
             life = self._history.get(track.track)
             visit = self._current_visit(life)
             if visit is not None and visit.inside:
                 visit.lost_ns = 0
                 visit.last_seen_ns, visit.last_position, visit.last_velocity = life.seen_ns, track.position, track.velocity
+                bound[visit.session] = track
+        exchange = self._identities.take(tracks.stamp_ns, bound)
+        if exchange is not None:
+            self._exchange(exchange)
         self._visit_of_track = {track: visit for track, visit in self._visit_of_track.items() if self._history.get(track) is not None}
 
     def advance(self, now_ns: int) -> list[Alert]:
@@ -162,6 +170,22 @@ class ShopperSessions:
     def close(self, session: str) -> None:
         """Forgets a visit that has left; its track stays known as one that left."""
         del self.visits[session]
+
+    def _exchange(self, exchange: Exchange) -> None:
+        """Gives two visits the tracks that have shown their persons for a while; who gets one that is lost is out of view."""
+        visits = [self.visits[session] for session in (exchange.first, exchange.second)]
+        lives = [None if visit.orphaned else self._history.get(visit.track) for visit in visits]
+        from_ns = max(exchange.from_ns, *(visit.spans[-1].from_ns + 1 for visit in visits))
+        for visit, life in zip(visits, reversed(lives), strict=True):
+            span = visit.spans[-1]
+            span.to_ns = from_ns - 1 if span.to_ns is None else min(span.to_ns, from_ns - 1)
+            if life is None:
+                visit.lost_ns, visit.last_seen_ns = from_ns, min(visit.last_seen_ns, from_ns)
+                continue
+            visit.spans.append(TrackSpan(life.track, from_ns))
+            visit.lost_ns = 0
+            visit.last_seen_ns, visit.last_position, visit.last_velocity = life.seen_ns, life.newest.position, life.newest.velocity
+            self._visit_of_track[life.track] = visit
 
     # Entries and exits
 
@@ -279,6 +303,7 @@ class ShopperSessions:
 
     def _leave(self, visit: Visit, left_ns: int) -> None:
         visit.left_ns = max(left_ns, visit.entered_ns + 1)
+        self._identities.close(visit.session)
 
     def _expire_orphans(self, now_ns: int) -> None:
         for visit in self.visits.values():

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aisle_bags.core_settings import CoreSettings, SettingsError, load_settings
-from aisle_bags.crowd_scores import CrowdTask, score_crowd
-from aisle_bags.failure_panels import shelf_moments
+from aisle_bags.crowd_scores import CrowdResult, CrowdTask, film_crowd, score_crowd
+from aisle_bags.failure_panels import Footage, Moment, Story, shelf_panel, wrong_moments
 from aisle_bags.reenacted_scores import ScoreTask, score_sessions
 from aisle_bags.scoring import SessionScore, summary
 from aisle_bringup.command import CommandError, repository_root
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--failure",
         type=Path,
         metavar="DIR",
-        help="draw the weights, hands and events behind the wrong lines, a picture per session and seed",
+        help="draw the weights, hands and events behind the wrong lines, a picture per session (or shopper of a crowd) and seed",
     )
     parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per processor)")
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("expected one of --sessions FILE, --random N and --crowd N")
     if args.crowd is None and args.store is None:
         raise CommandError("--store is missing: sessions need the store that they are played in")
-    if args.crowd is not None and (args.session or args.failure is not None):
-        raise CommandError("--session and --failure are for sessions, a crowd is one whole: its wrong lines are told with place and time")
+    if args.crowd is not None and args.session:
+        raise CommandError("--session is for sessions, a crowd is one whole")
     try:
         settings = load_settings(args.parameters or repository_root() / "config" / "graph.yaml")
         return _score_crowd(args, settings) if args.crowd is not None else _score_sessions(args, settings)
@@ -136,10 +136,31 @@ def _draw_failures(folder: Path, task: ScoreTask, sessions: list[LabelledSession
             days = [[session] for session in sessions if (session.session, seed) in failed] if apart else [sessions[: last + 1]]
             for enacted in (enacted for day in days for enacted in task.enact(day, seed) if (enacted.score.session, seed) in failed):
                 path = folder / f"{enacted.score.session}-{task.profile}-{seed}.png"
-                panels = [FailurePanel(**vars(moment)) for moment in shelf_moments(task.store, enacted)]
-                if panels:
-                    plot_failures(panels, path, f"re-enacted: {enacted.score.session}, profile {task.profile}, seed {seed}")
+                title = f"re-enacted: {enacted.score.session}, profile {task.profile}, seed {seed}"
+                _draw(path, title, enacted.story, enacted.footage, wrong_moments(enacted.story, enacted.score.wrong_lines), task.store)
                 advance(1, note=path.name)
+
+
+def _draw_crowd_failures(folder: Path, task: CrowdTask, result: CrowdResult, seed: int) -> None:
+    """A picture for everybody whose lines are wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = sorted(result.score.wrong_lines, key=lambda line: line.shopper)
+    moments = {shopper: wrong_moments(result.story, list(own)) for shopper, own in groupby(lines, key=lambda line: line.shopper)}
+    if not moments:
+        return
+    with progress("filming the crowd, s", round(60 * task.minutes)) as advance:
+        everywhere = [moment for own in moments.values() for moment in own]
+        footage = film_crowd(task, seed, everywhere, advanced=_seconds_of(round(60 * task.minutes), advance))
+    crowd = f"crowd-{task.crowd.shoppers}-{task.profile}-{seed}"
+    for shopper, own in moments.items():
+        title = f"simulated: {shopper or 'nobody known'} of {crowd}"
+        _draw(folder / f"{crowd}-{shopper or 'nobody'}.png", title, result.story, footage, own, task.store)
+
+
+def _draw(path: Path, title: str, story: Story, footage: Footage, moments: list[Moment], store: Store) -> None:
+    panels = [FailurePanel(**vars(shelf_panel(store, story, footage, moment))) for moment in moments]
+    if panels:
+        plot_failures(panels, path, title)
 
 
 def _draw_calibration(path: Path, figures: dict[str, Any], store: Store) -> None:
@@ -151,19 +172,23 @@ def _draw_calibration(path: Path, figures: dict[str, Any], store: Store) -> None
 
 def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
     seeds = _seeds(args)
-    results, stores = [], []
+    results, stores, tasks = [], [], []
     with progress("simulating a crowd, s", round(60 * args.minutes) * len(seeds)) as advance:
         for seed in seeds:
             stores.append(load_store(args.store) if args.store is not None else _made_up_store(args, seed))
             task = CrowdTask(
                 stores[-1], settings, CrowdConfig(shoppers=args.crowd), args.minutes, args.profile, args.bags, args.item_camera
             )
+            tasks.append(task)
             results.append(score_crowd(task, seed, advanced=_seconds_of(round(60 * args.minutes), advance)))
     scores = [result.score for result in results]
     played = {"shoppers": sum(result.people for result in results), "simulated_s": sum(result.simulated_s for result in results)}
     figures = {"profile": args.profile, "seeds": len(seeds), "crowd": args.crowd, **played, **summary(scores, source="simulated")}
     _report(args, scores, figures, stores[0])
     print(f"simulated: {played['shoppers']} shoppers, {played['simulated_s']:.0f} s in {sum(result.wall_s for result in results):.0f} s")
+    if args.failure is not None:
+        for task, result, seed in zip(tasks, results, seeds, strict=True):
+            _draw_crowd_failures(args.failure, replace(task, bag=None), result, seed)
     return 0
 
 

@@ -1,0 +1,218 @@
+"""Who is who after a close encounter: tracks that exchanged their persons are found out by how tall the persons are.
+
+Two people who stand or squeeze past each other nearer than their boxes can be told apart may leave with each other's track. A person's
+head keeps its height, so the height of each track's head, where nobody else was near and the person walked upright, is remembered for the
+visit, and compared with what the tracks show during and after an encounter. If two visits' heads fit much better to each other's track,
+the tracks have been exchanged (a likelihood ratio test). A head may be lower than remembered, for people stoop, but hardly higher.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aisle_contract.config import parameter
+from aisle_contract.records import NANOSECONDS, Track
+
+#: A head is used if its height is known to this deviation, m.
+_LEAST_KNOWN_M = 0.1
+#: Who walks so fast (m/s) walks upright.
+_UPRIGHT_MPS = 0.3
+#: A height counts after so many samples; later ones pull by the inverse of this number at least.
+_LEAST_SAMPLES, _MEMORY = 8, 100
+#: Of a second's heights this quantile counts: people stoop for moments.
+_TALL_QUANTILE = 0.75
+_WINDOW_NS, _LEAST_WINDOW = NANOSECONDS, 6
+#: Half of a second's heights must lie within so many deviations: in a throng heads are mistaken for one another.
+_STEADY_DEVIATIONS = 1.5
+#: Heights of the last so many seconds are kept, to find out since when tracks have been exchanged.
+_KEPT_S = 20.0
+#: Errors of successive samples go together: so many of them are worth one.
+_SAMPLES_WORTH_ONE = 5
+#: How far people stoop, m, and the density (per m) of heights that nothing explains.
+_STOOP_M, _ODD_DENSITY = 0.8, 1e-3
+#: Each of two visible heads must fit so much better to the other's track, nats.
+_LEAST_GAIN = 1.0
+#: Of the stooping share this is left for people who walk.
+_STOOPING_WALKERS = 0.1
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """Parameters of ``VisitIdentities``."""
+
+    contact_m: float = parameter(0.7, "Tracks that come nearer to each other than this may exchange their persons (m)", 0.0, 5.0)
+    contact_s: float = parameter(6.0, "For so long after that their persons' heights are compared (s)", 0.0, 60.0)
+    head_deviation_m: float = parameter(0.02, "How well the height of a track's head is known over a second (m)", 0.001, 1.0)
+    walking_deviation_m: float = parameter(0.015, "The same of somebody who walks with nobody near (m)", 0.001, 1.0)
+    stooping_share: float = parameter(0.3, "Share of the time in which people's heads are lower than when they walk", 0.0, 1.0)
+    exchange_gain: float = parameter(6.0, "Two heads must fit so much better to each other's track (nats)", 0.0, 1000.0)
+
+
+@dataclass(slots=True)
+class _Height:
+    """Of a visit's head, m, from ``samples`` while nobody was near."""
+
+    mean: float = 0.0
+    samples: int = 0
+
+    def add(self, height: float) -> None:
+        self.samples += 1
+        self.mean += (height - self.mean) / min(self.samples, _MEMORY)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One visit: the heights (stamp, m, whether walking with nobody near) of its track's head lately, those up to ``learned_ns`` being
+    part of ``own``; and with whom it was in contact until when."""
+
+    own: _Height = field(default_factory=_Height)
+    learned_ns: int = 0
+    heights: deque[tuple[int, float, bool]] = field(default_factory=deque)
+    contacts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Two visits whose persons have been under each other's track since ``from_ns``."""
+
+    first: str
+    second: str
+    from_ns: int
+
+
+class VisitIdentities:
+    """Call ``take`` with the tracks of each time, by visit, and exchange the tracks of the visits that it names."""
+
+    def __init__(self, config: IdentityConfig) -> None:
+        self._config = config
+        self._watched: dict[str, _Watched] = {}
+
+    def take(self, stamp_ns: int, tracks: Mapping[str, Track]) -> Exchange | None:
+        """``tracks``: visit -> its track at ``stamp_ns``. Visits that were in it before and are not closed have lost theirs."""
+        near = self._note_contacts(stamp_ns, tracks)
+        for visit, track in tracks.items():
+            watched, height = self._watched[visit], _height(track)
+            if height is not None:
+                upright = visit not in near and float(np.hypot(*track.velocity)) > _UPRIGHT_MPS
+                watched.heights.append((stamp_ns, height, upright))
+            self._learn(watched, stamp_ns)
+        self._forget(stamp_ns, tracks)
+        pair = self._likeliest(tracks, stamp_ns)
+        if pair is None:
+            return None
+        exchange = Exchange(*pair, self._since(pair))
+        self._exchange(*pair, exchange.from_ns)
+        return exchange
+
+    def _forget(self, stamp_ns: int, tracks: Mapping[str, Track]) -> None:
+        oldest_ns = stamp_ns - int(_KEPT_S * NANOSECONDS)
+        for visit, watched in self._watched.items():
+            while watched.heights and watched.heights[0][0] < oldest_ns:
+                watched.heights.popleft()
+            # Whose track was lost in a contact may have any of the others' since.
+            over = [other for other, until_ns in watched.contacts.items() if until_ns < stamp_ns and visit in tracks and other in tracks]
+            for other in (*over, *(other for other in watched.contacts if other not in self._watched)):
+                del watched.contacts[other]
+
+    def close(self, visit: str) -> None:
+        """The shopper has left."""
+        self._watched.pop(visit, None)
+
+    def _note_contacts(self, stamp_ns: int, tracks: Mapping[str, Track]) -> set[str]:
+        """Notes who is near to whom; returns all who are near to anybody."""
+        visits = list(tracks)
+        for visit in visits:
+            self._watched.setdefault(visit, _Watched())
+        if len(visits) < 2:
+            return set()
+        places = np.array([tracks[visit].position for visit in visits])
+        apart = np.hypot(*(places.T[:, :, None] - places.T[:, None]))
+        until_ns = stamp_ns + int(self._config.contact_s * NANOSECONDS)
+        pairs = [(visits[i], visits[j]) for i, j in np.argwhere(np.triu(apart < self._config.contact_m, 1)).tolist()]
+        for first, second in pairs:
+            self._watched[first].contacts[second] = until_ns
+            self._watched[second].contacts[first] = until_ns
+        return {visit for pair in pairs for visit in pair}
+
+    def _learn(self, watched: _Watched, stamp_ns: int) -> None:
+        """What a track showed soon after a contact is believed once no exchange has been found for a while."""
+        until_ns = stamp_ns - (int(self._config.contact_s * NANOSECONDS) if watched.contacts else 0)
+        for at_ns, height, upright in watched.heights:
+            if upright and watched.learned_ns < at_ns <= until_ns:
+                watched.own.add(height)
+        watched.learned_ns = max(watched.learned_ns, until_ns)
+
+    def _likeliest(self, tracks: Mapping[str, Track], stamp_ns: int) -> tuple[str, str] | None:
+        """The pair of visits that were in contact and gain most by exchanging their tracks, if that is enough. One of them may have lost
+        its track since."""
+        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.samples >= _LEAST_SAMPLES]
+        seen = {visit: self._seen(visit, stamp_ns) if visit in tracks else None for visit in known}
+        # Whose track shows nothing at this moment is left alone.
+        able = [visit for visit in known if seen[visit] is not None or visit not in tracks]
+        best, pair = self._config.exchange_gain, None
+        for number, first in enumerate(able):
+            for second in able[number + 1 :]:
+                if second not in self._watched[first].contacts:
+                    continue
+                gains = [self._gain(*way) for way in ((first, second, seen[first]), (second, first, seen[second])) if way[2] is not None]
+                # Both must say so: one alone may be somebody else.
+                if gains and min(gains) > _LEAST_GAIN and sum(gains) > best:
+                    best, pair = sum(gains), (first, second)
+        return pair
+
+    def _gain(self, visit: str, other: str, seen: tuple[float, bool]) -> float:
+        """How much better (nats) what the visit's track shows fits to the other's head."""
+        return float(self._log_density(other, *seen) - self._log_density(visit, *seen))
+
+    def _seen(self, visit: str, stamp_ns: int) -> tuple[float, bool] | None:
+        """Height (m) of the head that a visit's track shows now, and whether it walked upright; None if it is not seen well."""
+        recent = [entry for entry in self._watched[visit].heights if entry[0] > stamp_ns - _WINDOW_NS]
+        walking = [height for _, height, upright in recent if upright]
+        heights = walking if len(walking) >= _LEAST_WINDOW else [height for _, height, _ in recent]
+        if (
+            len(heights) < _LEAST_WINDOW
+            or np.subtract(*np.quantile(heights, (0.75, 0.25))) > _STEADY_DEVIATIONS * self._config.head_deviation_m
+        ):
+            return None
+        if heights is walking:
+            return float(np.median(walking)), True
+        return float(np.quantile(heights, _TALL_QUANTILE)), False
+
+    def _log_density(self, visit: str, heights: np.ndarray | float, upright: bool = False) -> np.ndarray:
+        """Log density (per m) of heads' ``heights`` [...] m if they were this visit's."""
+        config, own = self._config, self._watched[visit].own
+        known = config.walking_deviation_m if upright else config.head_deviation_m
+        deviation = np.hypot(known, config.head_deviation_m * np.sqrt(_SAMPLES_WORTH_ONE / own.samples))
+        stooping_share = config.stooping_share * (_STOOPING_WALKERS if upright else 1.0)
+        normal = np.exp(-0.5 * ((heights - own.mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+        stooping = ((heights < own.mean) & (heights > own.mean - _STOOP_M)) / _STOOP_M
+        return np.log((1.0 - stooping_share) * normal + stooping_share * stooping + _ODD_DENSITY)
+
+    def _since(self, pair: tuple[str, str]) -> int:
+        """When the tracks were exchanged: the time from which on the heads fit best to the other's track, and before to their own."""
+        samples: list[tuple[int, float]] = []
+        for visit, other in (pair, pair[::-1]):
+            for stamp_ns, height, _ in self._watched[visit].heights:
+                samples.append((stamp_ns, self._gain(visit, other, (height, False))))
+        samples.sort()
+        after = np.cumsum([gain for _, gain in reversed(samples)])[::-1]
+        return samples[int(np.argmax(after))][0]
+
+    def _exchange(self, first: str, second: str, from_ns: int) -> None:
+        """The heights that tracks have shown since go with the tracks."""
+        one, two = self._watched[first], self._watched[second]
+        kept = [[entry for entry in watched.heights if entry[0] < from_ns] for watched in (one, two)]
+        moved = [[entry for entry in watched.heights if entry[0] >= from_ns] for watched in (one, two)]
+        one.heights, two.heights = deque(kept[0] + moved[1]), deque(kept[1] + moved[0])
+
+
+def _height(track: Track) -> float | None:
+    """Of a track's head above the floor, m, if it is known well enough."""
+    head = track.head
+    if head is None or track.unseen_s > 0.0 or float(head.covariance[2, 2]) > _LEAST_KNOWN_M**2:
+        return None
+    return float(head.position[2])
