@@ -29,9 +29,28 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
-#: A gain must keep within this share of what other loads may wander to be no hand, or stand still for so many bins.
-HAND_SHARE = 0.6
+#: While a shelf settles, its plates may wander by this share of what they may be off.
+SETTLING_STEADY = 0.6
+#: A gain in noise that hides how a hand wanders must stand still for so many bins.
 PATIENCE_BINS = 34
+#: A hand's force wanders by more than this share of it within a second, and over longer times by more than that.
+HAND_WANDER_PER_S = 0.016
+MOST_HAND_WANDER = 0.03
+#: Within less than a second it also trembles by more than this share of it (standard deviation of bins).
+HAND_TREMBLE = 0.009
+#: What noise hides is no sign of a hand: so many of its standard deviations, and more if it lasts.
+HIDDEN_DEVIATIONS = 3.6
+HIDDEN_LONG_DEVIATIONS = 5.0
+#: A shelf that shakes raises what a steady load may wander by up to this factor where it lasts.
+MOST_SHAKEN = 3.0
+#: Plateaus of a chain that are remembered until it is clear what they were.
+MOST_PAUSES = 12
+#: What was put and is still there weighs the same: within so many deviations and this share, in most of the load that had come.
+KEPT_DEVIATIONS = 3.0
+KEPT_SHARE = 0.015
+KEPT_LOAD = 0.6
+#: Something happened elsewhere if a load changed there by this share of the strongest change that was kept.
+ELSEWHERE_SHARE = 0.15
 #: What will have changed at a plateau is measured again after so many bins.
 PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
@@ -79,11 +98,23 @@ class Outcome:
     present: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class _Plateau:
+    """Where a chain stood still from bin ``since`` to bin ``until``: mean ``loads`` [plates] kg of ``plates`` (columns), their variances."""
+
+    since: int
+    until: int
+    plates: np.ndarray
+    loads: np.ndarray
+    variance: np.ndarray
+
+
 @dataclass(eq=False)
 class _Chain:
     """Neighbouring plates in motion. The plateau, if any, lasts from bin ``since`` to bin ``until`` at ``loads`` [columns] kg; what will
     have changed there was first told at ``told_bin``. ``pressed_bins``: for how long a plate was raised on the way; ``still_bins``: for
-    how long all plates stand still now; ``doubt_bins``: for how many bins it could not be told whether anything has changed."""
+    how long all plates stand still now; ``doubt_bins``: for how many bins it could not be told whether anything has changed; ``pauses``:
+    plateaus that were left before it was clear what they were, oldest first."""
 
     columns: np.ndarray
     start_bin: int
@@ -94,7 +125,9 @@ class _Chain:
     told_bin: int = -1
     still_bins: int = 0
     doubt_bins: int = 0
+    raised: bool = False
     loads: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    pauses: list[_Plateau] = field(default_factory=list)
 
     def leave(self) -> None:
         self.since = self.until = self.told_bin = -1
@@ -136,7 +169,11 @@ class ShelfChanges:
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
             self._drop_silent(outcome)
-            levels.follow(self._near_activity() if self._chains else None)
+            near = self._near_activity() if self._chains else None
+            if len(levels.lastingly_off(near)):
+                self._join()
+                near = self._near_activity()
+            levels.follow(near)
         return outcome
 
     def bins_without_news(self) -> int | None:
@@ -166,12 +203,15 @@ class ShelfChanges:
         mean = levels.mean[chain.columns]
         if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
             # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
-            measured = self._measure(chain, EARLY_FACTOR) if chain.firm else []
+            measured = self._measure(chain, EARLY_FACTOR) if chain.firm or self._were_goods(chain, mean) else []
             if measured:
                 self._end(chain, measured, outcome)
                 return
+            self._remember(chain)
             chain.leave()
         self._look_for_plateau(chain, mean)
+        if chain.pauses and chain.until == levels.bin and chain.still_bins == self._steady_bins:
+            self._end_steps(chain, outcome)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
             measured = self._measure(chain)
             if not measured and chain.doubt_bins < DOUBT_BINS and self._may_have_changed(chain):
@@ -179,6 +219,8 @@ class ShelfChanges:
                 chain.doubt_bins += 1
                 chain.since += 1
             else:
+                if self._end_steps(chain, outcome):
+                    measured = self._measure(chain)
                 self._end(chain, measured, outcome)
         elif levels.bin - chain.start_bin > self._longest_bins:
             self.abandoned += [int(plate) for plate in chain.columns]
@@ -194,17 +236,24 @@ class ShelfChanges:
         change = mean - levels.level[chain.columns]
         size = np.abs(change)
         largest = float(size.max())
-        tolerance = np.maximum(levels.steady_range[chain.columns], self._config.steady_share * size)
+        shelf = int(chain.columns[0]) // self._width
+        range_ = levels.steady_range[chain.columns]
+        settling = SETTLING_STEADY * levels.settling[shelf]
+        tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
+        shaken = min(levels.shaken(shelf, self._steady_long_bins), MOST_SHAKEN)
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
-        raised = bool(np.count_nonzero(change > limit))
+        raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
-        still = chain.still_bins = levels.still_bins(chain.columns, tolerance)
-        if still < self._steady_bins:
+        still, lasting = levels.still_bins(chain.columns, tolerance, np.maximum(tolerance, shaken * range_))
+        chain.still_bins = max(still, lasting - self._steady_long_bins + self._steady_bins)
+        if chain.still_bins < self._steady_bins:
+            levels.unsettle(shelf, largest)
             return
         chain.until = levels.bin
         if chain.firm:
             return
-        chain.since = max(levels.bin - still + 1, chain.start_bin + 1)
+        lasts = lasting >= self._steady_long_bins
+        chain.since = max(levels.bin - (lasting if lasts else still) + 1, chain.start_bin + 1)
         chain.loads = mean
         # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
         clear = CLEAR_RANGES * float(tolerance[np.argmax(size)])
@@ -216,13 +265,89 @@ class ShelfChanges:
             firm = levels.at_rest_bins(chain.columns, float(size.sum())) >= self._steady_bins
         else:
             firm = True
-        if raised and not firm and still < PATIENCE_BINS:
-            # It may be a hand: only what stands stiller than that counts, unless it stands for very long.
-            still = levels.still_bins(chain.columns, HAND_SHARE * tolerance)
-        chain.firm = firm or still >= self._steady_long_bins
+        # It may be a hand where the load grew: only what stands stiller than one counts.
+        chain.firm = firm or (lasts and (not raised or self._is_no_hand(chain)))
         # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
         if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
             chain.told_bin = levels.bin
+
+    def _is_no_hand(self, chain: _Chain) -> bool:
+        """Whether what presses on a chain at its plateau is stiller than a hand."""
+        change = chain.loads - self._levels.level[chain.columns]
+        pressing = change > RAISED_SHARE * float(np.abs(change).max())
+        plates = chain.columns[pressing]
+        if not len(plates):
+            return True
+        wander, tremble, noise = self._levels.wander(chain.since, chain.until, plates, change[pressing])
+        lasted = chain.until - chain.since + 1
+        share = lasted / self._steady_long_bins
+        if share < 1.0:
+            return tremble <= HAND_TREMBLE and wander <= HAND_WANDER_PER_S * share**2
+        hidden = HIDDEN_DEVIATIONS
+        if lasted >= PATIENCE_BINS:
+            hidden = HIDDEN_LONG_DEVIATIONS * min(self._levels.shaken(int(plates[0]) // self._width, self._steady_long_bins), MOST_SHAKEN)
+        return wander <= max(min(HAND_WANDER_PER_S * share, MOST_HAND_WANDER), hidden * noise)
+
+    def _were_goods(self, chain: _Chain, mean: np.ndarray) -> bool:
+        """Whether a plateau that is left before it got firm is one of goods: less than before, but then there comes more, which is
+        no slow lift that goes on; or more than before, and stiller than a hand."""
+        lasted = chain.until - chain.since + 1
+        if chain.raised:
+            return lasted >= self._heavier_bins and self._is_no_hand(chain)
+        off = mean - chain.loads
+        return lasted >= self._lighter_bins and bool(off[np.argmax(np.abs(off))] > 0)
+
+    def _remember(self, chain: _Chain) -> None:
+        """Keeps a plateau that is left for when it is known what came after it."""
+        if chain.until - chain.since + 1 < self._steady_bins:
+            return
+        chain.pauses.append(self._plateau(chain))
+        if len(chain.pauses) > MOST_PAUSES:
+            # What was before a long hold and what is now tell most.
+            del chain.pauses[MOST_PAUSES // 2]
+
+    def _end_steps(self, chain: _Chain, outcome: Outcome) -> bool:
+        """Ends changes that led to earlier plateaus of a chain, if the present one shows that these were of goods; the chain goes on from
+        the last of them. Whether there were any."""
+        levels = self._levels
+        now = self._plateau(chain)
+        passed = 0
+        for number, pause in enumerate(chain.pauses):
+            if not self._is_kept(pause, now):
+                continue
+            changes = self._changes_at(chain, pause, EARLY_FACTOR)
+            if not changes:
+                continue
+            outcome.ended.append((pause.plates, changes))
+            levels.shift_level(pause.plates, pause.loads, pause.variance, pause.until + 1)
+            chain.start_bin = pause.until + 1
+            passed = number + 1
+        del chain.pauses[:passed]
+        return passed > 0
+
+    def _is_kept(self, pause: _Plateau, now: _Plateau) -> bool:
+        """Whether what had changed at a pause was goods, as the chain's present plateau shows: something happened elsewhere since, but a
+        load that had come is still there, which that of a hand is not to the gram; or what had gone has not gone on going."""
+        levels = self._levels
+        plates, before, after = _on_common_plates(pause, now, levels.level)
+        change, step = before[0] - levels.level[plates], after[0] - before[0]
+        if np.isnan(change + step).any():
+            return False
+        size = np.abs(change)
+        deviation = levels.deviation(plates, before[1] + after[1])
+        settling = levels.settling[int(plates[0]) // self._width]
+        same = np.abs(step) <= np.maximum(np.maximum(KEPT_DEVIATIONS * deviation, KEPT_SHARE * size), settling)
+        clear = size > np.maximum(RAISED_SHARE * size.max(), CORE_DEVIATIONS * deviation)
+        came, went = clear & (change > 0), clear & (change < 0)
+        taken = change + step < -np.maximum(self._config.least_change_kg, CORE_DEVIATIONS * deviation)
+        more = step > size
+        elsewhere = ~same & (np.abs(step) > np.maximum(self._config.least_change_kg, ELSEWHERE_SHARE * size.max()))
+        if (went & ~same & (step < 0)).any() or (came & ~same & ~taken & ~more).any():
+            return False
+        if not came.any():
+            return bool((elsewhere & ((step > 0) | ~went)).any())
+        kept = float(change[came & same].sum())
+        return bool((elsewhere & (~came | taken | more)).any()) and kept >= KEPT_LOAD * float(change[came].sum())
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
@@ -230,12 +355,13 @@ class ShelfChanges:
 
     def _noise_limit(self, chain: _Chain) -> np.ndarray:
         """What noise and shaking do not do to a short mean, kg [plates]."""
-        shaking = self._levels.shaking[chain.columns[0] // self._width]
-        return np.maximum(self._config.trigger_kg, self._config.trigger_deviations * shaking * self._levels.noise[chain.columns])
+        shelf = chain.columns[0] // self._width
+        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
+        return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
 
     def _may_have_changed(self, chain: _Chain) -> bool:
         """Whether the load is off by as much as goods weigh, though not by enough for what is known of it."""
-        plates, change, deviation = self._loads_at_plateau(chain)
+        plates, change, deviation = self._compared(chain, self._plateau(chain))
         if not len(plates):
             return False
         largest = int(np.argmax(np.abs(change)))
@@ -245,7 +371,10 @@ class ShelfChanges:
 
     def _measure(self, chain: _Chain, factor: float = 1.0) -> list[Change]:
         """The significant changes of a chain at its plateau; two hands far enough apart on it give two."""
-        plates, change, deviation = self._loads_at_plateau(chain)
+        return self._changes_at(chain, self._plateau(chain), factor)
+
+    def _changes_at(self, chain: _Chain, plateau: _Plateau, factor: float) -> list[Change]:
+        plates, change, deviation = self._compared(chain, plateau)
         if not len(plates):
             return []
         size = np.abs(change)
@@ -253,30 +382,34 @@ class ShelfChanges:
         cores = np.flatnonzero(size > np.maximum(CORE_DEVIATIONS * deviation, least))
         changes = []
         for within in _parts(cores, plates, change, self._config.separation_plates):
-            found = self._change(plates[within], change[within], deviation[within], chain)
+            found = self._change(plates[within], change[within], deviation[within], chain, plateau)
             if self._is_significant(found, factor):
                 changes.append(found)
         return changes
 
-    def _loads_at_plateau(self, chain: _Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Columns of a chain and beside it, how far their loads are off their levels at its plateau, and the deviations of that, kg."""
-        levels, config = self._levels, self._config
+    def _plateau(self, chain: _Chain) -> _Plateau:
+        """The present plateau of a chain and what lies beside it."""
         plates = self._with_neighbours(chain)
-        after, after_variance = levels.load_between(chain.since, chain.until, plates)
-        change = after - levels.level[plates]
+        return _Plateau(chain.since, chain.until, plates, *self._levels.load_between(chain.since, chain.until, plates))
+
+    def _compared(self, chain: _Chain, plateau: _Plateau) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Columns of a plateau, how far their loads are off their levels there, and the deviations of that, kg."""
+        levels, config = self._levels, self._config
+        plates, after_variance = plateau.plates, plateau.variance
+        change = plateau.loads - levels.level[plates]
         # More than a plate can carry does not come or go: its cell is broken.
         seen = np.abs(change) <= self._capacity[plates]
         plates, change, after_variance = plates[seen], change[seen], after_variance[seen]
         if not len(plates):
             return plates, change, after_variance
-        drift = config.drift_kg_per_s * max(chain.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        creep = config.creep_share * float(np.abs(change).max())
+        drift = config.drift_kg_per_s * max(plateau.since - chain.start_bin, 0) * BIN_NS * 1e-9
+        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * levels.settling[int(plates[0]) // self._width])
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
-    def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain) -> Change:
+    def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
         own = plates[np.isin(plates, chain.columns)]
-        start = int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin
-        return Change(start, max(chain.since, start + 1), plates, change, deviation)
+        start = min(int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin, plateau.since - 1)
+        return Change(start, plateau.since, plates, change, deviation)
 
     def _is_significant(self, change: Change, factor: float) -> bool:
         """A change of the sum, or goods that came and goods that went: their sum may be nothing."""
@@ -290,8 +423,8 @@ class ShelfChanges:
 
     def _end(self, chain: _Chain, changes: list[Change], outcome: Outcome) -> None:
         """Puts a chain's plates to rest at the level of its plateau."""
-        plates = self._with_neighbours(chain)
-        after, variance = self._levels.load_between(chain.since, chain.until, plates)
+        plateau = self._plateau(chain)
+        plates, after, variance = plateau.plates, plateau.loads, plateau.variance
         impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
         self.impossible += [int(plate) for plate in plates[impossible]]
         self._levels.set_level(plates, after, variance, chain.since)
@@ -310,7 +443,8 @@ class ShelfChanges:
                 chains += before
             else:
                 pressed = max((chain.pressed_bins for chain in before), default=0)
-                chains.append(_Chain(columns, int(levels.start_bin[columns].min()), pressed))
+                pauses = sorted((pause for chain in before for pause in chain.pauses), key=lambda pause: pause.until)[-MOST_PAUSES:]
+                chains.append(_Chain(columns, int(levels.start_bin[columns].min()), pressed, pauses=pauses))
         self._chains = chains
 
     def _with_neighbours(self, chain: _Chain) -> np.ndarray:
@@ -346,7 +480,7 @@ class ShelfChanges:
             kept = chain.columns[~np.isin(chain.columns, silent)]
             if len(kept) < len(chain.columns):
                 outcome.ended.append((chain.columns, []))
-                self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins)
+                self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins, pauses=chain.pauses)
         self._chains = [chain for chain in self._chains if len(chain.columns)]
 
 
@@ -367,6 +501,17 @@ def _parts(cores: np.ndarray, plates: np.ndarray, change: np.ndarray, separation
         if highs[number] > lows[number + 1]:
             highs[number] = lows[number + 1] = groups[number + 1][0]
     return [np.arange(low, high) for low, high in zip(lows, highs, strict=True)]
+
+
+def _on_common_plates(
+    earlier: _Plateau, later: _Plateau, level: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The plates of ``later``, and loads and variances of both plateaus there; what was beside the earlier one was at its ``level``."""
+    plates = later.plates
+    loads, variance = level[plates].copy(), np.zeros(len(plates))
+    _, at, of = np.intersect1d(plates, earlier.plates, return_indices=True)
+    loads[at], variance[at] = earlier.loads[of], earlier.variance[of]
+    return plates, (loads, variance), (later.loads, later.variance)
 
 
 def _weakest_between(last: int, first: int, change: np.ndarray) -> int:

@@ -61,11 +61,22 @@ TREMBLING_SHARE = 0.025
 SHAKING_DEADBAND = 1.5
 SHAKING_FADE_S = 0.7
 
+#: After a load has moved, a whole shelf settles: its plates come to their new loads, or back to their old ones, with this time constant,
+#: and are off by up to this share of the load that moved (twice what was measured, on average).
+SETTLING_S = 1.3
+SETTLING_SHARE = 0.018
+#: A lasting step is also looked for in means of this many bins, and must be off the level by so many standard deviations.
+LASTING = 20
+LASTING_DEVIATIONS = 7.0
+#: When a lasting step began is looked for so many bins back.
+LASTING_BACKTRACK = 40
+
 #: How much smaller the variance of a mean over so many bins is than that of the short mean.
 _AVERAGING = (SHORT / np.maximum(np.arange(HISTORY + 1), 1)) ** NOISE_FALL
 _STILL_ROWS = np.arange(LOOK_BACK - GUARD)[:, None]
 _REST_ROWS = np.arange(FIRST_LEVEL + 1)[:, None]
 _FADE = float(np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S))
+_SETTLING_FADE = float(np.exp(-BINS_PER_REPORT * BIN_NS * 1e-9 / SETTLING_S))
 
 
 class Phase(enum.IntEnum):
@@ -102,6 +113,9 @@ class PlateLevels:
         self._means = np.full((HISTORY, width), np.nan)
         self._restlessness = np.ones((HISTORY, shelves))
         self._shaking = np.ones((HISTORY, shelves))
+        #: By how much the plates of each shelf may be off because it settles [shelves].
+        self.settling = np.zeros(shelves)
+        self._squared_settling: np.ndarray | None = None
         self.blocks = np.zeros(width)
         #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
         self._error = np.full(width, FIRST_ERROR)
@@ -168,8 +182,36 @@ class PlateLevels:
     def trigger_threshold(self, plates: np.ndarray) -> np.ndarray:
         config = self._config
         noise = self.noise[plates] * self.shaking[plates // self._shelf_width]
-        deviation = np.sqrt(noise**2 + self.level_variance[plates])
+        settling = self.settling[plates // self._shelf_width]
+        deviation = np.sqrt(noise**2 + self.level_variance[plates] + (settling / config.trigger_deviations) ** 2)
         return np.maximum(config.trigger_kg, config.trigger_deviations * deviation)
+
+    def unsettle(self, shelf: int, load: float) -> None:
+        """Something of ``load`` kg moves on a shelf (number)."""
+        self.settling[shelf] = max(self.settling[shelf], SETTLING_SHARE * load)
+
+    def lastingly_off(self, frozen: np.ndarray | None) -> np.ndarray:
+        """Columns at rest, but not where ``frozen`` (bool), whose mean over a second is off their level: steps that noise hides bin by
+        bin. They are put in motion since the bin in which the step is most likely to have happened."""
+        row, since = self.bin % HISTORY, (self.bin - LASTING) % HISTORY
+        count = self._counts[row] - self._counts[since]
+        off = (self._sums[row] - self._sums[since]) / np.maximum(count, 1.0) - self.level
+        unrest = (self._unrest[row] - self._unrest[since]) / LASTING
+        limit = (self.noise**2 * np.repeat(unrest, self._shelf_width) * _AVERAGING[LASTING] + self.level_variance) * self._error**2
+        limit *= LASTING_DEVIATIONS**2
+        if self._squared_settling is not None:
+            limit += np.repeat(self._squared_settling, self._shelf_width)
+        np.maximum(limit, self._config.trigger_kg**2, out=limit)
+        found = (off * off > limit) & self._idle & (self.blocks >= LEARNING_BLOCKS) & (4 * count >= 3 * LASTING)
+        if frozen is not None:
+            found &= ~frozen
+        if not np.count_nonzero(found):
+            return _NONE
+        plates = np.flatnonzero(found)
+        for plate in plates:
+            self.start_bin[plate] = self.bin - self._bins_since_step(plate) + 1
+        self._set_phase(plates, Phase.ACTIVE)
+        return plates
 
     def follow(self, frozen: np.ndarray | None) -> None:
         """Once per report interval: learns noise, lets the levels of plates at rest follow their drift, but not where ``frozen`` (bool)
@@ -178,6 +220,7 @@ class PlateLevels:
             self._rebase()
         self._watch_for_stuck()
         self._learn_noise()
+        self._settle()
         if (self.bin + 1) % FIRST_LEVEL == 0:
             self._learn_errors(frozen)
         self._track_levels(frozen)
@@ -194,13 +237,33 @@ class PlateLevels:
         """bool [plates]: whether there is something to compare with."""
         return self.phase[plates] != Phase.UNKNOWN
 
-    def still_bins(self, plates: np.ndarray, tolerance: np.ndarray) -> int:
-        """For how many bins the short means of all plates have kept within their ``tolerance`` [plates]; 0 if one is missing now."""
+    def still_bins(self, plates: np.ndarray, *tolerances: np.ndarray) -> list[int]:
+        """For how many bins the short means of all plates have kept within each of the ``tolerances`` [plates]; 0 if one is missing now."""
         means = self._means[(self.bin - _STILL_ROWS) % HISTORY, plates]
         span = np.maximum.accumulate(means, axis=0)
         span -= np.minimum.accumulate(means, axis=0)
-        count = int(np.count_nonzero((span <= tolerance).all(axis=1)))
-        return count + SHORT - 1 if count else 0
+        counts = [int(np.count_nonzero((span <= tolerance).all(axis=1))) for tolerance in tolerances]
+        return [count + SHORT - 1 if count else 0 for count in counts]
+
+    def shaken(self, shelf: int, count: int) -> float:
+        """How many times stronger than at rest a shelf (number) has shaken in the last ``count`` bins, root mean square."""
+        return float(np.sqrt((self._unrest[self.bin % HISTORY, shelf] - self._unrest[(self.bin - count) % HISTORY, shelf]) / count))
+
+    def wander(self, first: int, last: int, plates: np.ndarray, change: np.ndarray) -> tuple[float, float, float]:
+        """How a force wanders that made a ``change`` [plates] kg, in the bins ``first`` to ``last``, as shares of it: the range of its short
+        means, the deviation of its bins, and what noise makes of a short mean, one standard deviation.
+
+        The force is what the plates show in the proportions of the change, weighted by how quiet they are.
+        """
+        rows = np.arange(max(first, self.bin - LOOK_BACK + 1) - 1, last + 1) % HISTORY
+        weights = change / self.noise[plates] ** 2
+        scale = float(weights @ change)
+        sums, counts = self._sums[rows[:, None], plates], self._counts[rows[:, None], plates]
+        by_bin = _force(sums[1:] - sums[:-1], counts[1:] - counts[:-1], weights / scale)
+        by_mean = _force(sums[SHORT:] - sums[:-SHORT], counts[SHORT:] - counts[:-SHORT], weights / scale)
+        if not len(by_mean):
+            return np.inf, np.inf, scale**-0.5
+        return float(np.ptp(by_mean)), float(by_bin.std()), scale**-0.5
 
     def at_rest_bins(self, plates: np.ndarray, size: float) -> int:
         """For how many bins all plates have been as still as goods: each bin by itself keeps within the noise. 0 if the noise would hide
@@ -245,6 +308,14 @@ class PlateLevels:
         self._set_phase(plates[~known], Phase.UNKNOWN)
         self._set_thresholds()
 
+    def shift_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
+        """Gives plates a new level and lets those in motion go on from there, since ``since_bin``."""
+        self.level[plates] = level
+        self.level_variance[plates] = variance
+        moving = plates[self.phase[plates] == Phase.ACTIVE]
+        self.start_bin[moving] = np.maximum(self.start_bin[moving], since_bin)
+        self._set_thresholds()
+
     def forget(self, plates: np.ndarray) -> None:
         """Starts plates (columns) anew."""
         self.level[plates] = np.nan
@@ -276,6 +347,13 @@ class PlateLevels:
         rows = (since_bin - 1 - np.arange(LOOK_BACK - kept)) % HISTORY
         for history in (self._sums, self._counts):
             history[rows[:, None], plates] = history[rows[0], plates]
+
+    def _settle(self) -> None:
+        if self._squared_settling is None and not np.count_nonzero(self.settling):
+            return
+        self.settling *= _SETTLING_FADE
+        self.settling[self.settling < 0.1 * self._config.trigger_kg] = 0.0
+        self._squared_settling = self.settling**2 if np.count_nonzero(self.settling) else None
 
     def _rebase(self) -> None:
         oldest = (self.bin - LOOK_BACK) % HISTORY
@@ -374,6 +452,8 @@ class PlateLevels:
         by_shelf = len(squared), self._shelves, self._shelf_width
         limit = self._squared_noise.reshape(by_shelf[1:]) * (self._shaking[rows] ** 2)[:, :, None]
         limit += self._squared_level.reshape(by_shelf[1:])
+        if self._squared_settling is not None:
+            limit += self._squared_settling[:, None]
         np.maximum(limit, self._config.trigger_kg**2, out=limit)
         off = squared > limit.reshape(squared.shape)
         off &= self._idle
@@ -410,6 +490,22 @@ class PlateLevels:
         off |= present == 0
         at_level = np.flatnonzero(~off[1:])
         return 1 + int(at_level[0]) if len(at_level) else BACKTRACK
+
+    def _bins_since_step(self, plate: int) -> int:
+        """How many of the newest bins come after a plate's step: where the two means before and after differ most clearly (the maximum
+        likelihood of a single step in white noise)."""
+        rows = (self.bin - np.arange(LASTING_BACKTRACK + 1)) % HISTORY
+        loads, counts = self._sums[rows, plate], self._counts[rows, plate]
+        after, before = loads[0] - loads[1:-1], loads[1:-1] - loads[-1]
+        after_count, before_count = np.maximum(counts[0] - counts[1:-1], 1), np.maximum(counts[1:-1] - counts[-1], 1)
+        step = after / after_count - before / before_count
+        return 1 + int(np.argmax(step**2 * after_count * before_count))
+
+
+def _force(sums: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sums over plates of mean loads [rows], where all plates gave something."""
+    there = (counts > 0).all(axis=1)
+    return (sums[there] / counts[there]) @ weights
 
 
 _NONE = np.zeros(0, dtype=int)
