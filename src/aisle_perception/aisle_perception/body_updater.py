@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+import aisle_kernels
 from aisle_perception.association import FloorDetections, squared_distances
-from aisle_perception.floor_projection import SIDES, BodyConfig, BodyEvidence, located
+from aisle_perception.floor_projection import BodyConfig, BodyEvidence, located
 from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater, Person, stacked
-from aisle_perception.small_matrices import inverse2, inverse3, squared_mahalanobis2
+from aisle_perception.small_matrices import inverse2
 
-_ROUNDS = 3
-#: Degrees of freedom of Student's t: how far tails reach. Boxes are far off now and then, as when an arm is taken for feet.
-_FREEDOM = 3.0
 #: Errors of a stature persist as long as a pose does, s: successive slots tell it again and again, not anew.
 _POSE_S = 1.0
 #: No stature is known better than this (multiple of the mean): shoes, hair, stooping.
@@ -94,27 +92,8 @@ class BodyUpdater(FloorUpdater):
 def settled_shares(evidence: BodyEvidence, whose: np.ndarray, information: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Shares [M, 3] of the sides of M detections of persons ``whose`` (int [M]), of whom ``information`` [N, 3, 3] and ``vector`` [N, 3]
     on (x, y, s) are known otherwise. All refer to one time."""
-    shares = evidence.shares
-    open_ones = np.flatnonzero(shares[:, 1:].any(axis=1))
-    if not len(open_ones):
-        return shares
-    pushed = np.einsum("mij,mj->mi", evidence.information[:, :, :2], evidence.reach)[open_ones]
-    stiffness = np.einsum("mi,mi->m", pushed[:, :2], evidence.reach[open_ones])
-    held = np.einsum("mi,mi->m", evidence.vector[open_ones, :2], evidence.reach[open_ones])
-    prior = np.log(np.maximum(shares[open_ones], 1e-300))
-    person = whose[open_ones]
-    for _ in range(_ROUNDS):
-        single, single_vector = evidence.merged(shares)
-        total, total_vector = _totals(single, single_vector, whose, len(information))
-        others = (information + total)[person] - single[open_ones] + evidence.information[open_ones]
-        others_vector = (vector + total_vector)[person] - single_vector[open_ones] + evidence.vector[open_ones]
-        candidates = others_vector[:, None] + SIDES[:, None] * pushed[:, None]
-        fit = np.einsum("mhi,mhi->mh", candidates, np.einsum("mij,mhj->mhi", inverse3(others), candidates))
-        fit = 0.5 * (fit - SIDES**2 * stiffness[:, None]) - SIDES * held[:, None]
-        odds = prior + fit
-        odds = np.exp(odds - odds.max(axis=1, keepdims=True))
-        shares = shares.copy()
-        shares[open_ones] = odds / odds.sum(axis=1, keepdims=True)
+    shares = evidence.shares.copy()
+    aisle_kernels.settled_shares(information, vector, whose, evidence.information, evidence.vector, evidence.reach, shares)
     return shares
 
 
@@ -122,19 +101,8 @@ def trust(means: np.ndarray, places: np.ndarray, positions: np.ndarray, spreads:
     """Weights [M] up to 1 of M detections of persons ``whose`` (int [M]), less for those that are far from where the persons, with
     ``means`` [N, 2 or more] and information ``places`` [N, 2, 2] on their positions, are expected and all the other detections see them
     (Student's t, reweighted)."""
-    precision = inverse2(spreads)
-    # A row: the entries of the information, then those of the vector.
-    expected = np.concatenate([places.reshape(-1, 4), np.einsum("nij,nj->ni", places, means[:, :2])], axis=1)
-    said = np.concatenate([precision.reshape(-1, 4), np.einsum("mij,mj->mi", precision, positions)], axis=1)
-    weights = np.ones(len(whose))
-    for _ in range(_ROUNDS):
-        weighed = weights[:, None] * said
-        total = expected.copy()
-        np.add.at(total, whose, weighed)
-        rest = total[whose] - weighed
-        others = inverse2(rest[:, :4].reshape(-1, 2, 2))
-        off = positions - np.einsum("mij,mj->mi", others, rest[:, 4:])
-        weights = (_FREEDOM + 2.0) / (_FREEDOM + np.maximum(squared_mahalanobis2(off, others + spreads), 2.0))
+    weights = np.empty(len(whose))
+    aisle_kernels.trust(places, np.ascontiguousarray(means[:, :2]), whose, positions, spreads, weights)
     return weights
 
 
