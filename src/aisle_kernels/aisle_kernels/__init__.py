@@ -11,14 +11,17 @@ The methods are described where they are used, in ``aisle_perception``.
 ``project(lenses, body [9], cameras [M], boxes [M, 4], keypoints [M, 17, 3], ...)``
     detections on the floor (``floor_projection``): positions [M, 2], covariances [M, 2, 2], valid bool [M] and the evidence, which is
     information [M, 3, 3], vector [M, 3], reach [M, 2], shares [M, 3]
+``correct_bodies(huber, pose_share, least_stature_variance, means [N, 4], covariances [N, 4, 4], statures [N, 2], whose [M], ages [M],``
+``information, vector, reach, shares)``
+    changes means, covariances and statures (``body_updater``), by the three functions below; ArithmeticError for a singular covariance
 ``merged(information, vector, reach, shares, ...)``
     the same evidence with the sides averaged: information [M, 3, 3], vector [M, 3]
-``located(information [M, 3, 3], vector [M, 3], stature [M], variance [M], ...)``
-    positions [M, 2], covariances [M, 2, 2]
 ``settled_shares(expected information [N, 3, 3] and vector [N, 3], whose [M], information, vector, reach, shares)``
     changes the shares (``body_updater``)
 ``trust(places [N, 2, 2], means [N, 2], whose [M], positions [M, 2], spreads [M, 2, 2], ...)``
     weights [M] (``body_updater``)
+``gate(limit, asked bool [N], free bool [M], cameras, camera_of [M], distances [N, M], gains [N, M], ...)``
+    changes owner [M] and writes shared bool [N, M] (``association``); True if anything is shared
 ``innovations(means [N, 4], covariances [N, 4, 4], ages [M], positions [M, 2], spreads [M, 2, 2], ...)``
     squared distances [N, M] and log determinants [N, M] (``association``)
 ``fuse(means [N, 4], covariances [N, 4, 4], whose [M], positions [M, 2], ages [M], precisions [M, 2, 2])``
@@ -37,13 +40,14 @@ The methods are described where they are used, in ``aisle_perception``.
 """
 
 from aisle_kernels._compiled import (
+    correct_bodies,
     directions,
     fuse,
+    gate,
     hidden,
     innovations,
     inside_polygon,
     lenses,
-    located,
     merged,
     predict,
     project,
@@ -54,13 +58,14 @@ from aisle_kernels._compiled import (
 )
 
 __all__ = [
+    "correct_bodies",
     "directions",
     "fuse",
+    "gate",
     "hidden",
     "innovations",
     "inside_polygon",
     "lenses",
-    "located",
     "merged",
     "predict",
     "project",

@@ -12,6 +12,8 @@ constexpr int kRounds = 3;
 constexpr double kFreedom = 3.0;
 // Keeps what nothing was seen of solvable.
 constexpr double kUseless = 1e-9;
+// Keeps persons of whom nothing was seen solvable.
+constexpr double kVague = 1e-6;
 
 Gaussian3 load(const double* information, const double* vector, int64_t at) {
     return {Matrix3::load(information + 9 * at), {vector[3 * at], vector[3 * at + 1], vector[3 * at + 2]}};
@@ -20,6 +22,20 @@ Gaussian3 load(const double* information, const double* vector, int64_t at) {
 Vector2 load2(const double* from, int64_t at) { return {from[2 * at], from[2 * at + 1]}; }
 
 Matrix2 load4(const double* from, int64_t at) { return {from[4 * at], from[4 * at + 1], from[4 * at + 2], from[4 * at + 3]}; }
+
+void store(Matrix2 m, double* to) { to[0] = m.xx, to[1] = m.xy, to[2] = m.yx, to[3] = m.yy; }
+
+// Takes what a slot's detections say of a stature (mean and variance), wherever the person stands.
+void learn_stature(const Gaussian3& said, double pose_share, double least_variance, double* stature) {
+    const double* e = said.information.e;
+    const Vector2 together{e[2], e[5]};
+    const Vector2 gain = inverse(Matrix2{e[0] + kVague, e[1], e[3], e[4] + kVague}) * together;
+    const double weight = pose_share * std::max(e[8] - dot(gain, together), 0.0);
+    const double pull = pose_share * (said.vector.z - dot(gain, Vector2{said.vector.x, said.vector.y}));
+    const double precision = 1.0 / stature[1] + weight;
+    stature[0] = (stature[0] / stature[1] + pull) / precision;
+    stature[1] = std::max(1.0 / precision, least_variance);
+}
 
 // Inverse of a symmetric positive 4 x 4 matrix by Cholesky's decomposition; false where it is none.
 bool invert4(const double* m, double* inverse) {
@@ -173,6 +189,57 @@ void innovation(const double* mean, const double* covariance, double age, const 
     const Matrix2 sum{moved(0, 0) + spread[0], xy, xy, moved(1, 1) + spread[3]};
     distance = squared_mahalanobis(off, sum);
     log_determinant = std::log(sum.xx * sum.yy - sum.xy * sum.xy);
+}
+
+bool correct_bodies(const Persons& persons, const Evidence& evidence, double huber, double pose_share, double least_stature_variance) {
+    const int64_t people = persons.count, detections = evidence.detections;
+    const auto& [count, whose, ages, information, vector, reach, given_shares] = evidence;
+    std::vector<double> places(4 * people), centres(2 * people), known(9 * people, 0.0), known_vector(3 * people);
+    for (int64_t n = 0; n < people; ++n) {
+        const double *mean = persons.means + 4 * n, *c = persons.covariances + 16 * n, *stature = persons.statures + 2 * n;
+        const Matrix2 place = inverse(Matrix2{c[0], c[1], c[4], c[5]});
+        store(place, places.data() + 4 * n);
+        double* e = known.data() + 9 * n;
+        e[0] = place.xx, e[1] = place.xy, e[3] = place.yx, e[4] = place.yy, e[8] = 1.0 / stature[1];
+        const Vector2 centre{mean[0], mean[1]}, pulled = place * centre;
+        centres[2 * n] = centre.x, centres[2 * n + 1] = centre.y;
+        known_vector[3 * n] = pulled.x, known_vector[3 * n + 1] = pulled.y, known_vector[3 * n + 2] = stature[0] / stature[1];
+    }
+    // What the detections would say at the time of the persons' states.
+    std::vector<double> present(3 * detections), shares(given_shares, given_shares + 3 * detections);
+    std::vector<Vector2> lags(detections);
+    for (int64_t m = 0; m < detections; ++m) {
+        const double* mean = persons.means + 4 * whose[m];
+        lags[m] = ages[m] * Vector2{mean[2], mean[3]};
+        const Vector3 moved = Matrix3::load(information + 9 * m) * lags[m];
+        present[3 * m] = vector[3 * m] + moved.x, present[3 * m + 1] = vector[3 * m + 1] + moved.y;
+        present[3 * m + 2] = vector[3 * m + 2] + moved.z;
+    }
+    settled_shares(detections, information, present.data(), reach, shares.data(), whose, people, known.data(), known_vector.data());
+    std::vector<double> positions(2 * detections), moved(2 * detections), spreads(4 * detections), weights(detections);
+    std::vector<Gaussian3> totals(people);
+    for (int64_t m = 0; m < detections; ++m) {
+        const double* stature = persons.statures + 2 * whose[m];
+        const Placed placed = located(merged(load(information, vector, m), load2(reach, m), shares.data() + 3 * m), stature[0], stature[1]);
+        positions[2 * m] = placed.position.x, positions[2 * m + 1] = placed.position.y;
+        moved[2 * m] = placed.position.x + lags[m].x, moved[2 * m + 1] = placed.position.y + lags[m].y;
+        store(placed.covariance, spreads.data() + 4 * m);
+        const Gaussian3 said = merged(load(information, present.data(), m), load2(reach, m), shares.data() + 3 * m);
+        Gaussian3& total = totals[whose[m]];
+        total = {total.information + said.information, total.vector + said.vector};
+    }
+    trust(detections, moved.data(), spreads.data(), whose, people, places.data(), centres.data(), weights.data());
+    std::vector<double> precisions(4 * detections);
+    for (int64_t m = 0; m < detections; ++m) {
+        const Matrix2 spread = (1.0 / weights[m]) * load4(spreads.data(), m);
+        double spread4[4], distance, log_determinant;
+        store(spread, spread4);
+        innovation(persons.means + 4 * whose[m], persons.covariances + 16 * whose[m], ages[m], positions.data() + 2 * m, spread4, distance,
+                   log_determinant);
+        store(std::min(1.0, huber / std::max(std::sqrt(distance), huber)) * inverse(spread), precisions.data() + 4 * m);
+    }
+    for (int64_t n = 0; n < people; ++n) learn_stature(totals[n], pose_share, least_stature_variance, persons.statures + 2 * n);
+    return fuse(people, persons.means, persons.covariances, detections, whose, positions.data(), ages, precisions.data());
 }
 
 bool fuse(int64_t persons, double* means, double* covariances, int64_t detections, const int64_t* whose, const double* positions,

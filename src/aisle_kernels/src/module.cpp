@@ -9,6 +9,7 @@
 #include "body_evidence.hpp"
 #include "body_points.hpp"
 #include "floor_geometry.hpp"
+#include "gating.hpp"
 #include "floor_projection.hpp"
 
 namespace {
@@ -223,25 +224,6 @@ PyObject* merged(Values values, Py_ssize_t given) {
     Py_RETURN_NONE;
 }
 
-PyObject* located(Values values, Py_ssize_t given) {
-    Arguments arguments("located", values, given, 6);
-    const int64_t count = arguments.rows(9 * sizeof(double));
-    const double* information = arguments.in<double>(9 * count);
-    const double* vector = arguments.in<double>(3 * count);
-    const double* stature = arguments.in<double>(count);
-    const double* variance = arguments.in<double>(count);
-    double* positions = arguments.out<double>(2 * count);
-    double* covariances = arguments.out<double>(4 * count);
-    for (int64_t m = 0; m < count; ++m) {
-        const Gaussian3 own{Matrix3::load(information + 9 * m), {vector[3 * m], vector[3 * m + 1], vector[3 * m + 2]}};
-        const Placed placed = aisle::located(own, stature[m], variance[m]);
-        positions[2 * m] = placed.position.x, positions[2 * m + 1] = placed.position.y;
-        const Matrix2& c = placed.covariance;
-        covariances[4 * m] = c.xx, covariances[4 * m + 1] = c.xy, covariances[4 * m + 2] = c.yx, covariances[4 * m + 3] = c.yy;
-    }
-    Py_RETURN_NONE;
-}
-
 PyObject* settled_shares(Values values, Py_ssize_t given) {
     Arguments arguments("settled_shares", values, given, 7);
     const int64_t persons = arguments.rows(9 * sizeof(double));
@@ -286,6 +268,44 @@ PyObject* fuse(Values values, Py_ssize_t given) {
         throw PythonError{};
     }
     Py_RETURN_NONE;
+}
+
+PyObject* correct_bodies(Values values, Py_ssize_t given) {
+    Arguments arguments("correct_bodies", values, given, 12);
+    const double huber = arguments.number(), pose_share = arguments.number(), least_variance = arguments.number();
+    const int64_t persons = arguments.rows(4 * sizeof(double));
+    double* means = arguments.out<double>(4 * persons);
+    double* covariances = arguments.out<double>(16 * persons);
+    double* statures = arguments.out<double>(2 * persons);
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* whose = arguments.places(count, persons);
+    const double* ages = arguments.in<double>(count);
+    const double* information = arguments.in<double>(9 * count);
+    const double* vector = arguments.in<double>(3 * count);
+    const double* reach = arguments.in<double>(2 * count);
+    const double* shares = arguments.in<double>(3 * count);
+    const Evidence evidence{count, whose, ages, information, vector, reach, shares};
+    if (!aisle::correct_bodies({persons, means, covariances, statures}, evidence, huber, pose_share, least_variance)) {
+        PyErr_SetString(PyExc_ArithmeticError, "correct_bodies: a covariance is singular");
+        throw PythonError{};
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* gate(Values values, Py_ssize_t given) {
+    Arguments arguments("gate", values, given, 9);
+    const double limit = arguments.number();
+    const int64_t persons = arguments.rows(sizeof(bool));
+    const bool* asked = arguments.in<bool>(persons);
+    const int64_t count = arguments.rows(sizeof(bool));
+    const bool* free = arguments.in<bool>(count);
+    const int64_t number_of_cameras = arguments.integer();
+    const int64_t* cameras = arguments.places(count, number_of_cameras);
+    const double* distances = arguments.in<double>(persons * count);
+    const double* gains = arguments.in<double>(persons * count);
+    int64_t* owner = arguments.out<int64_t>(count);
+    bool* shared = arguments.out<bool>(persons * count);
+    return PyBool_FromLong(aisle::gate({limit, persons, asked, count, free, number_of_cameras, cameras, distances, gains}, owner, shared));
 }
 
 PyObject* innovations(Values values, Py_ssize_t given) {
@@ -415,10 +435,11 @@ PyMethodDef kMethods[] = {
     method<directions>("directions", "directions(lenses, cameras, pixels, result)"),
     method<project>("project", "project(lenses, body, cameras, boxes, keypoints, *results)"),
     method<merged>("merged", "merged(information, vector, reach, shares, *results)"),
-    method<located>("located", "located(information, vector, stature, variance, *results)"),
     method<settled_shares>("settled_shares", "settled_shares(expected_information, expected_vector, whose, *evidence), shares in place"),
     method<trust>("trust", "trust(places, means, whose, positions, spreads, result)"),
     method<fuse>("fuse", "fuse(means, covariances, whose, positions, ages, precisions), the first two in place"),
+    method<correct_bodies>("correct_bodies", "correct_bodies(huber, share, least, means, covariances, statures, whose, *evidence)"),
+    method<gate>("gate", "gate(limit, asked, free, cameras, camera_of, distances, gains, owner, shared) -> bool"),
     method<innovations>("innovations", "innovations(means, covariances, ages, positions, spreads, *results)"),
     method<triangulate>("triangulate", "triangulate(deviation, means, covariances, weights, angles, origins, directions, *results)"),
     method<update_points>("update_points", "update_points(lenses, config, stamp, bodies, *points, *detections), points in place"),

@@ -65,31 +65,6 @@ def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDet
     return Innovations(distance, log_determinant)
 
 
-def squared_distances(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> np.ndarray:
-    """Squared Mahalanobis distances [M] of M detections to one state each, [M, 4] with covariances [M, 4, 4]."""
-    return _innovation(means, covariances, detections.age_s, detections.positions, detections.covariances)[0]
-
-
-def _innovation(
-    means: np.ndarray, covariances: np.ndarray, age: np.ndarray, positions: np.ndarray, spreads: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Squared Mahalanobis distances and determinants of the innovations' covariances, all arguments broadcast against one another.
-
-    Written out entry by entry: there are persons x detections of them.
-    """
-    dx = positions[..., 0] - (means[..., 0] - age * means[..., 2])
-    dy = positions[..., 1] - (means[..., 1] - age * means[..., 3])
-    squared_age = age**2
-
-    def spread(i: int, j: int) -> np.ndarray:
-        both = covariances[..., i, j + 2] + covariances[..., j, i + 2]
-        return covariances[..., i, j] - age * both + squared_age * covariances[..., i + 2, j + 2] + spreads[..., i, j]
-
-    xx, xy, yy = spread(0, 0), spread(0, 1), spread(1, 1)
-    determinant = xx * yy - xy**2
-    return (yy * dx**2 - 2.0 * xy * dx * dy + xx * dy**2) / determinant, determinant
-
-
 class GlobalNearestNeighbour:
     """Per camera the assignment of detections to persons with the least sum of costs: no two detections of one camera to one person.
 
@@ -108,22 +83,18 @@ class GlobalNearestNeighbour:
         owner = np.full(len(detections), -1)
         if not len(candidates):
             return owner
-        near = found.distance <= self._gate
         gain = np.maximum(self._gate + _VAGUE_LOG_DETERMINANT - found.distance - found.log_determinant, _LEAST_GAIN)
         if found.similarity is not None:
             gain += self._appearance_weight * np.nan_to_num(found.similarity - self._even_similarity)
         asked = np.zeros(len(gain), dtype=bool)
         asked[candidates] = True
-        people, columns = np.nonzero(near & (gain > 0.0) & asked[:, None] & free)
-        # Most detections have one possible person who has no other detection in that frame: only the rest needs solving.
-        frames = people * (int(detections.cameras.max(initial=0)) + 1) + detections.cameras[columns]
-        alone = (np.bincount(columns, minlength=len(owner))[columns] == 1) & (np.bincount(frames)[frames] == 1)
-        owner[columns[alone]] = people[alone]
-        shared = ~alone
-        if not shared.any():
+        shared = np.empty(gain.shape, dtype=bool)
+        cameras = detections.cameras
+        # What needs no solving is assigned at once.
+        if not aisle_kernels.gate(self._gate, asked, free, int(cameras.max(initial=0)) + 1, cameras, found.distance, gain, owner, shared):
             return owner
-        gain = np.where(near, gain, 0.0)
-        people, columns = people[shared], columns[shared]
+        gain = np.where(found.distance <= self._gate, gain, 0.0)
+        people, columns = np.nonzero(shared)
         cameras = detections.cameras[columns]
         for camera in np.unique(cameras):
             here = cameras == camera

@@ -63,23 +63,6 @@ class BodyEvidence:
     def __getitem__(self, chosen: np.ndarray) -> BodyEvidence:
         return BodyEvidence(self.information[chosen], self.vector[chosen], self.reach[chosen], self.shares[chosen])
 
-    @classmethod
-    def none(cls, count: int) -> BodyEvidence:
-        """Detections that say nothing."""
-        shares = np.tile([1.0, 0.0, 0.0], (count, 1))
-        return cls(np.zeros((count, 3, 3)), np.zeros((count, 3)), np.zeros((count, 2)), shares)
-
-    def stepped(self, step: np.ndarray) -> BodyEvidence:
-        """The same of bodies that have moved on by ``step`` [M, 2] m."""
-        vector = self.vector + np.einsum("mij,mj->mi", self.information[:, :, :2], step)
-        return BodyEvidence(self.information, vector, self.reach, self.shares)
-
-    def merged(self, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Information [M, 3, 3] and vector [M, 3] of one Gaussian with the mean and covariance of all sides, weighed by ``shares``."""
-        information, vector = np.empty(self.information.shape), np.empty(self.vector.shape)
-        aisle_kernels.merged(self.information, self.vector, self.reach, shares, information, vector)
-        return information, vector
-
 
 @dataclass(frozen=True, eq=False)
 class FloorPoints:
@@ -121,11 +104,3 @@ class FloorProjector:
         results = (found.positions, found.covariances, found.valid, evidence.information, evidence.vector, evidence.reach, evidence.shares)
         aisle_kernels.project(self._lenses.handle, self._body, cameras, boxes, keypoints, *results)
         return found
-
-
-def located(information: np.ndarray, vector: np.ndarray, stature: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [M, 2] and covariances [M, 2, 2] of persons of known ``stature`` [M] (multiple of the mean, with ``variance`` [M]) from
-    information [M, 3, 3] and vector [M, 3] on (x, y, s)."""
-    positions, covariances = np.empty((len(vector), 2)), np.empty((len(vector), 2, 2))
-    aisle_kernels.located(information, vector, stature, variance, positions, covariances)
-    return positions, covariances

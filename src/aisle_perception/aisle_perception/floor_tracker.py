@@ -121,7 +121,7 @@ class FloorUpdater:
         means, covariances = kalman.moved(*stacked(people), dt_s, self._config.acceleration_density)
         unseen = np.array([stamp_ns - p.seen_ns > (self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS for p in people])
         means[unseen, 2:] *= np.exp(-dt_s / self._config.velocity_memory_s)
-        _spread(people, means, covariances)
+        spread(people, means, covariances)
 
     def update(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
         used = np.flatnonzero(owner >= 0)
@@ -141,7 +141,7 @@ class FloorUpdater:
         """Corrects ``people``, with ``means`` [N, 4] and ``covariances`` [N, 4, 4], by detections [K] of persons ``whose`` (int [K])."""
         weight = np.minimum(1.0, self._HUBER / np.maximum(np.sqrt(squared_distance), self._HUBER))
         precision = weight[:, None, None] * inverse2(detections.covariances)
-        _spread(people, *kalman.fuse(means, covariances, whose, detections.positions, detections.age_s, precision))
+        spread(people, *kalman.fuse(means, covariances, whose, detections.positions, detections.age_s, precision))
 
 
 class EvidenceDeleter:
@@ -165,7 +165,8 @@ def _log_odds(people: Sequence[Person]) -> np.ndarray:
     return np.array([p.log_odds for p in people], dtype=float)
 
 
-def _spread(people: Sequence[Person], means: np.ndarray, covariances: np.ndarray) -> None:
+def spread(people: Sequence[Person], means: np.ndarray, covariances: np.ndarray) -> None:
+    """The other way round: each person gets his mean and covariance."""
     for person, mean, covariance in zip(people, means, covariances, strict=True):
         person.mean, person.covariance = mean, covariance
 
