@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -78,11 +80,13 @@ class CoreProcess:
 
     def __init__(self, task: CoreTask) -> None:
         self._name = task.name
-        # A fresh process: a forked one would inherit the locks of threads that libraries have started, without the threads.
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("fork" if _can_fork() else "spawn")
         self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_run, args=(task, sender), daemon=True, name=task.name)
-        self._process.start()
+        self._process = context.Process(target=_run, args=(task, sender, self._receiver), daemon=True, name=task.name)
+        with warnings.catch_warnings():
+            # Python counts native threads too: those of OpenBLAS, which takes care of forks itself.
+            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+            self._process.start()
         sender.close()
         self.closing: Closing | None = None
 
@@ -119,7 +123,15 @@ class CoreProcess:
                     yield key, StepResult([_arrived(record) for record in records], warnings)
 
 
-def _run(task: CoreTask, sender: Connection) -> None:
+def _can_fork() -> bool:
+    """A forked process begins at once, a fresh one with a second of imports. But a forked one inherits the locks that other threads hold,
+    without the threads."""
+    return threading.active_count() == 1
+
+
+def _run(task: CoreTask, sender: Connection, receiver: Connection) -> None:
+    # This process's own copy of the other end would keep the pipe alive when nobody listens any more.
+    receiver.close()
     # Nobody listens any more: whoever started this has been told why.
     with sender, suppress(BrokenPipeError):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Advances by a number of steps and, where given, replaces the text at the right of the bar.
 Advance = Callable[..., None]
+#: A bar is drawn anew at most this often, s, by who advances it: a thread for that would forbid forks (``aisle_bags.core_process``).
+_REDRAWN_S = 0.1
 
 
 @contextmanager
@@ -27,11 +30,16 @@ def progress(what: str, total: int) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task(what, total=total, note="")
+        drawn_s = time.monotonic()
 
         def advance(steps: int = 1, note: str | None = None) -> None:
-            bar.update(task, advance=steps, **({} if note is None else {"note": note}))
+            nonlocal drawn_s
+            now_s = time.monotonic()
+            due = now_s - drawn_s >= _REDRAWN_S
+            drawn_s = now_s if due else drawn_s
+            bar.update(task, advance=steps, refresh=due, **({} if note is None else {"note": note}))
 
         yield advance
 

@@ -407,7 +407,7 @@ class ShelfChanges:
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
-        own = plates[np.isin(plates, chain.columns)]
+        own = plates[among(plates, chain.columns)]
         start = min(int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin, plateau.since - 1)
         return Change(start, plateau.since, plates, change, deviation)
 
@@ -477,11 +477,16 @@ class ShelfChanges:
             return
         self._levels.forget(silent)
         for number, chain in enumerate(self._chains):
-            kept = chain.columns[~np.isin(chain.columns, silent)]
+            kept = chain.columns[~among(chain.columns, silent)]
             if len(kept) < len(chain.columns):
                 outcome.ended.append((chain.columns, []))
                 self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins, pauses=chain.pauses)
         self._chains = [chain for chain in self._chains if len(chain.columns)]
+
+
+def among(plates: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool [plates]: which of some columns are among ``others``; for the few of a shelf much faster than ``np.isin``."""
+    return (plates[:, None] == others).any(axis=1)
 
 
 def _parts(cores: np.ndarray, plates: np.ndarray, change: np.ndarray, separation: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aisle_contract.records import ShelfEvent, ShelfEventStatus
-from aisle_fusion.shelf_monitor_changes import Change, Outcome
+from aisle_fusion.shelf_monitor_changes import Change, Outcome, among
 from aisle_fusion.shelf_monitor_config import BIN_NS
 from aisle_fusion.shelf_monitor_samples import PlateColumns
 
@@ -69,7 +69,7 @@ class ShelfEventBook:
         """For each change the provisional event among these columns that it continues, which is taken from those that are kept."""
         matched = []
         for change in sorted(changes, key=lambda change: -abs(change.total)):
-            near = [told for told in self._told if np.isin(told.change.plates, columns).any()]
+            near = [told for told in self._told if among(told.change.plates, columns).any()]
             best = max(near, key=lambda told: _in_common(told.change, change), default=None)
             if best is not None and _in_common(best.change, change) > 0:
                 self._told.remove(best)
@@ -79,7 +79,7 @@ class ShelfEventBook:
         return matched
 
     def _retract(self, columns: np.ndarray, first_bin: int) -> list[ShelfEvent]:
-        gone = [told for told in self._told if np.isin(told.change.plates, columns).any()]
+        gone = [told for told in self._told if among(told.change.plates, columns).any()]
         self._told = [told for told in self._told if told not in gone]
         return [self._retracted(told, first_bin) for told in gone]
 
@@ -115,7 +115,7 @@ class ShelfEventBook:
 
 def _in_common(first: Change, second: Change) -> float:
     """How much load two changes have in common, in the same direction at the same plates, kg."""
-    _, of_first, of_second = np.intersect1d(first.plates, second.plates, return_indices=True)
+    of_first, of_second = np.nonzero(first.plates[:, None] == second.plates)
     a, b = first.change[of_first], second.change[of_second]
     return float(np.where(a * b > 0, np.minimum(np.abs(a), np.abs(b)), 0.0).sum())
 

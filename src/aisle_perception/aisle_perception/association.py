@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
 
+import aisle_kernels
 from aisle_perception.assignment import assign
 from aisle_perception.floor_projection import BodyEvidence
 from aisle_perception.small_matrices import inverse2, squared_mahalanobis2
@@ -15,8 +15,6 @@ from aisle_perception.small_matrices import inverse2, squared_mahalanobis2
 _VAGUE_LOG_DETERMINANT = 4.0
 #: Of a detection inside the gate of somebody of whom little is known.
 _LEAST_GAIN = 1e-3
-#: Stands for "not the same person" among squared distances that have to be finite.
-_NEVER = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +41,6 @@ class FloorDetections:
         parts = (self.positions, self.covariances, self.age_s, self.cameras, self.keypoints, self.embeddings, self.evidence)
         return FloorDetections(*(None if part is None else part[chosen] for part in parts))
 
-    def observation(self) -> np.ndarray:
-        """float64 [M, 2, 4]: what a detection says of the state (x, y, vx, vy) at the slot's stamp, its own time being earlier."""
-        matrix = np.zeros((len(self), 2, 4))
-        matrix[:, [0, 1], [0, 1]] = 1.0
-        matrix[:, [0, 1], [2, 3]] = -self.age_s[:, None]
-        return matrix
-
     def fused(self, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position [2] and covariance [2, 2] of one person whom all detections of ``group`` show."""
         precision = inverse2(self.covariances[group])
@@ -69,34 +60,9 @@ class Innovations:
 
 def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> Innovations:
     """How far each detection lies from each state [N, 4] with covariance [N, 4, 4]."""
-    states = means[:, None], covariances[:, None]
-    distance, determinant = _innovation(*states, detections.age_s, detections.positions, detections.covariances)
-    return Innovations(distance, np.log(determinant))
-
-
-def squared_distances(means: np.ndarray, covariances: np.ndarray, detections: FloorDetections) -> np.ndarray:
-    """Squared Mahalanobis distances [M] of M detections to one state each, [M, 4] with covariances [M, 4, 4]."""
-    return _innovation(means, covariances, detections.age_s, detections.positions, detections.covariances)[0]
-
-
-def _innovation(
-    means: np.ndarray, covariances: np.ndarray, age: np.ndarray, positions: np.ndarray, spreads: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Squared Mahalanobis distances and determinants of the innovations' covariances, all arguments broadcast against one another.
-
-    Written out entry by entry: there are persons x detections of them.
-    """
-    dx = positions[..., 0] - (means[..., 0] - age * means[..., 2])
-    dy = positions[..., 1] - (means[..., 1] - age * means[..., 3])
-    squared_age = age**2
-
-    def spread(i: int, j: int) -> np.ndarray:
-        both = covariances[..., i, j + 2] + covariances[..., j, i + 2]
-        return covariances[..., i, j] - age * both + squared_age * covariances[..., i + 2, j + 2] + spreads[..., i, j]
-
-    xx, xy, yy = spread(0, 0), spread(0, 1), spread(1, 1)
-    determinant = xx * yy - xy**2
-    return (yy * dx**2 - 2.0 * xy * dx * dy + xx * dy**2) / determinant, determinant
+    distance, log_determinant = np.empty((2, len(means), len(detections)))
+    aisle_kernels.innovations(means, covariances, detections.age_s, detections.positions, detections.covariances, distance, log_determinant)
+    return Innovations(distance, log_determinant)
 
 
 class GlobalNearestNeighbour:
@@ -117,22 +83,18 @@ class GlobalNearestNeighbour:
         owner = np.full(len(detections), -1)
         if not len(candidates):
             return owner
-        near = found.distance <= self._gate
         gain = np.maximum(self._gate + _VAGUE_LOG_DETERMINANT - found.distance - found.log_determinant, _LEAST_GAIN)
         if found.similarity is not None:
             gain += self._appearance_weight * np.nan_to_num(found.similarity - self._even_similarity)
         asked = np.zeros(len(gain), dtype=bool)
         asked[candidates] = True
-        people, columns = np.nonzero(near & (gain > 0.0) & asked[:, None] & free)
-        # Most detections have one possible person who has no other detection in that frame: only the rest needs solving.
-        frames = people * (int(detections.cameras.max(initial=0)) + 1) + detections.cameras[columns]
-        alone = (np.bincount(columns, minlength=len(owner))[columns] == 1) & (np.bincount(frames)[frames] == 1)
-        owner[columns[alone]] = people[alone]
-        shared = ~alone
-        if not shared.any():
+        shared = np.empty(gain.shape, dtype=bool)
+        cameras = detections.cameras
+        # What needs no solving is assigned at once.
+        if not aisle_kernels.gate(self._gate, asked, free, int(cameras.max(initial=0)) + 1, cameras, found.distance, gain, owner, shared):
             return owner
-        gain = np.where(near, gain, 0.0)
-        people, columns = people[shared], columns[shared]
+        gain = np.where(found.distance <= self._gate, gain, 0.0)
+        people, columns = np.nonzero(shared)
         cameras = detections.cameras[columns]
         for camera in np.unique(cameras):
             here = cameras == camera
@@ -154,10 +116,15 @@ class ClusterInitiator:
             return [np.array([number]) for number in range(len(detections))]
         difference = detections.positions[:, None] - detections.positions[None]
         distance = squared_mahalanobis2(difference, detections.covariances[:, None] + detections.covariances[None])
-        distance = np.where(detections.cameras[:, None] == detections.cameras[None], _NEVER, distance)
-        pairs = distance[np.triu_indices(len(detections), 1)]
-        if pairs.min() > self._gate:
-            return [np.array([number]) for number in range(len(detections))]
-        labels = fcluster(linkage(pairs, "complete"), self._gate, "distance")
-        _, first = np.unique(labels, return_index=True)
-        return [np.flatnonzero(labels == labels[number]) for number in np.sort(first)]
+        distance[detections.cameras[:, None] == detections.cameras] = np.inf
+        np.fill_diagonal(distance, np.inf)
+        labels = np.arange(len(detections))
+        while True:
+            one, other = divmod(int(distance.argmin()), len(detections))
+            if not distance[one, other] <= self._gate:
+                break
+            # Complete link: a cluster is as far away as its farthest member. The first of the two stands for both.
+            labels[labels == other] = one
+            distance[one] = distance[:, one] = np.maximum(distance[one], distance[other])
+            distance[other] = distance[:, other] = np.inf
+        return [np.flatnonzero(labels == label) for label in np.flatnonzero(labels == np.arange(len(labels)))]

@@ -3,38 +3,25 @@
 A detection leaves open on which side of its box the body stands (``BodyEvidence.reach``) and how far away a person of unknown stature is
 whose feet are hidden. Where a person is expected and what the other cameras say decides: for each detection the shares of its sides are
 judged against all the rest, then its sides are merged into one Gaussian, and again until it settles (expectation propagation: Minka, A
-Family of Algorithms for Approximate Bayesian Inference, 2001). The statures that the slots show are remembered by person.
+Family of Algorithms for Approximate Bayesian Inference, 2001). The statures that the slots show are remembered by person. The arithmetic
+is in ``aisle_kernels/src/body_evidence.cpp``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aisle_perception.association import FloorDetections, squared_distances
-from aisle_perception.floor_projection import SIDES, BodyConfig, BodyEvidence, located
-from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater, Person, stacked
-from aisle_perception.small_matrices import inverse2, inverse3, squared_mahalanobis2
+import aisle_kernels
+from aisle_perception.association import FloorDetections
+from aisle_perception.floor_projection import BodyConfig
+from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater, Person, spread, stacked
 
-_ROUNDS = 3
-#: Degrees of freedom of Student's t: how far tails reach. Boxes are far off now and then, as when an arm is taken for feet.
-_FREEDOM = 3.0
 #: Errors of a stature persist as long as a pose does, s: successive slots tell it again and again, not anew.
 _POSE_S = 1.0
 #: No stature is known better than this (multiple of the mean): shoes, hair, stooping.
 _LEAST_STATURE_DEVIATION = 0.02
-#: Keeps persons of whom nothing was seen solvable.
-_VAGUE = 1e-6
-
-
-@dataclass(eq=False)
-class Stature:
-    """A person's ``mean`` stature as multiple of the population's, and its ``variance``."""
-
-    mean: float
-    variance: float
 
 
 class BodyUpdater(FloorUpdater):
@@ -42,8 +29,9 @@ class BodyUpdater(FloorUpdater):
 
     def __init__(self, config: FloorTrackerConfig, body: BodyConfig) -> None:
         super().__init__(config)
-        self._unknown = Stature(1.0, (body.stature_deviation / body.stature) ** 2)
-        self._statures: dict[int, Stature] = {}
+        #: Of the people: mean, as multiple of the population's, and variance.
+        self._unknown = (1.0, (body.stature_deviation / body.stature) ** 2)
+        self._statures: dict[int, tuple[float, float]] = {}
         self._dt_s = 0.0
 
     def predict(self, people: Sequence[Person], dt_s: float, stamp_ns: int) -> None:
@@ -55,101 +43,12 @@ class BodyUpdater(FloorUpdater):
         if detections.evidence is None or not len(used):
             super().update(people, detections, owner, distance)
             return
-        states, whose = stacked(people), owner[used]
-        refined = self._refined(people, *states, detections.subset(used), whose)
-        means, covariances = states
-        self._fuse(people, *states, refined, whose, squared_distances(means[whose], covariances[whose], refined))
-
-    def _refined(
-        self, people: Sequence[Person], means: np.ndarray, covariances: np.ndarray, detections: FloorDetections, whose: np.ndarray
-    ) -> FloorDetections:
-        """The ``detections`` of persons ``whose`` with positions and covariances told more exactly. Also learns the persons' statures."""
-        evidence = detections.evidence
-        statures = [self._statures.get(person.number, self._unknown) for person in people]
-        stature, variance = np.array([(stature.mean, stature.variance) for stature in statures]).T
-        lag = detections.age_s[:, None] * means[whose, 2:]
-        present = evidence.stepped(lag)
-        places = inverse2(covariances[:, :2, :2])
-        shares = settled_shares(present, whose, *_expectation(means, places, stature, variance))
-        positions, spreads = located(*evidence.merged(shares), stature[whose], variance[whose])
-        spreads = spreads / trust(means, places, positions + lag, spreads, whose)[:, None, None]
-        self._learn(people, statures, _totals(*present.merged(shares), whose, len(people)))
-        return replace(detections, positions=positions, covariances=spreads)
-
-    def _learn(self, people: Sequence[Person], statures: Sequence[Stature], totals: tuple[np.ndarray, np.ndarray]) -> None:
-        """Takes what the slot's detections say of each stature, wherever the person stands; forgets people who have gone."""
-        information, vector = totals
-        place = information[:, :2, :2] + _VAGUE * np.eye(2)
-        gain = np.einsum("nij,nj->ni", inverse2(place), information[:, :2, 2])
-        share = min(self._dt_s / _POSE_S, 1.0)
-        weight = share * np.maximum(information[:, 2, 2] - np.einsum("ni,ni->n", gain, information[:, :2, 2]), 0.0)
-        pull = share * (vector[:, 2] - np.einsum("ni,ni->n", gain, vector[:, :2]))
-        self._statures = {}
-        for person, stature, more, towards in zip(people, statures, weight.tolist(), pull.tolist(), strict=True):
-            precision = 1.0 / stature.variance + more
-            variance = max(1.0 / precision, _LEAST_STATURE_DEVIATION**2)
-            self._statures[person.number] = Stature((stature.mean / stature.variance + towards) / precision, variance)
-
-
-def settled_shares(evidence: BodyEvidence, whose: np.ndarray, information: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Shares [M, 3] of the sides of M detections of persons ``whose`` (int [M]), of whom ``information`` [N, 3, 3] and ``vector`` [N, 3]
-    on (x, y, s) are known otherwise. All refer to one time."""
-    shares = evidence.shares
-    open_ones = np.flatnonzero(shares[:, 1:].any(axis=1))
-    if not len(open_ones):
-        return shares
-    pushed = np.einsum("mij,mj->mi", evidence.information[:, :, :2], evidence.reach)[open_ones]
-    stiffness = np.einsum("mi,mi->m", pushed[:, :2], evidence.reach[open_ones])
-    held = np.einsum("mi,mi->m", evidence.vector[open_ones, :2], evidence.reach[open_ones])
-    prior = np.log(np.maximum(shares[open_ones], 1e-300))
-    person = whose[open_ones]
-    for _ in range(_ROUNDS):
-        single, single_vector = evidence.merged(shares)
-        total, total_vector = _totals(single, single_vector, whose, len(information))
-        others = (information + total)[person] - single[open_ones] + evidence.information[open_ones]
-        others_vector = (vector + total_vector)[person] - single_vector[open_ones] + evidence.vector[open_ones]
-        candidates = others_vector[:, None] + SIDES[:, None] * pushed[:, None]
-        fit = np.einsum("mhi,mhi->mh", candidates, np.einsum("mij,mhj->mhi", inverse3(others), candidates))
-        fit = 0.5 * (fit - SIDES**2 * stiffness[:, None]) - SIDES * held[:, None]
-        odds = prior + fit
-        odds = np.exp(odds - odds.max(axis=1, keepdims=True))
-        shares = shares.copy()
-        shares[open_ones] = odds / odds.sum(axis=1, keepdims=True)
-    return shares
-
-
-def trust(means: np.ndarray, places: np.ndarray, positions: np.ndarray, spreads: np.ndarray, whose: np.ndarray) -> np.ndarray:
-    """Weights [M] up to 1 of M detections of persons ``whose`` (int [M]), less for those that are far from where the persons, with
-    ``means`` [N, 2 or more] and information ``places`` [N, 2, 2] on their positions, are expected and all the other detections see them
-    (Student's t, reweighted)."""
-    precision = inverse2(spreads)
-    # A row: the entries of the information, then those of the vector.
-    expected = np.concatenate([places.reshape(-1, 4), np.einsum("nij,nj->ni", places, means[:, :2])], axis=1)
-    said = np.concatenate([precision.reshape(-1, 4), np.einsum("mij,mj->mi", precision, positions)], axis=1)
-    weights = np.ones(len(whose))
-    for _ in range(_ROUNDS):
-        weighed = weights[:, None] * said
-        total = expected.copy()
-        np.add.at(total, whose, weighed)
-        rest = total[whose] - weighed
-        others = inverse2(rest[:, :4].reshape(-1, 2, 2))
-        off = positions - np.einsum("mij,mj->mi", others, rest[:, 4:])
-        weights = (_FREEDOM + 2.0) / (_FREEDOM + np.maximum(squared_mahalanobis2(off, others + spreads), 2.0))
-    return weights
-
-
-def _expectation(means: np.ndarray, places: np.ndarray, stature: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Information [N, 3, 3] and vector [N, 3] on (x, y, s) of persons expected at ``means`` [N, 2 or more], with information ``places``
-    [N, 2, 2], and how tall they are."""
-    information = np.zeros((len(means), 3, 3))
-    information[:, :2, :2] = places
-    information[:, 2, 2] = 1.0 / variance
-    return information, np.einsum("nij,nj->ni", information, np.column_stack([means[:, :2], stature]))
-
-
-def _totals(information: np.ndarray, vector: np.ndarray, whose: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over the detections of each of ``count`` persons."""
-    total, total_vector = np.zeros((count, 3, 3)), np.zeros((count, 3))
-    np.add.at(total, whose, information)
-    np.add.at(total_vector, whose, vector)
-    return total, total_vector
+        means, covariances = stacked(people)
+        statures = np.array([self._statures.get(person.number, self._unknown) for person in people])
+        evidence = detections.evidence[used]
+        said = (evidence.information, evidence.vector, evidence.reach, evidence.shares)
+        limits = (self._HUBER, min(self._dt_s / _POSE_S, 1.0), _LEAST_STATURE_DEVIATION**2)
+        aisle_kernels.correct_bodies(*limits, means, covariances, statures, owner[used], detections.age_s[used], *said)
+        spread(people, means, covariances)
+        # People who have gone are forgotten.
+        self._statures = {person.number: (mean, variance) for person, (mean, variance) in zip(people, statures.tolist(), strict=True)}

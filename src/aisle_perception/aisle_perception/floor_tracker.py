@@ -47,7 +47,8 @@ class FloorTrackerConfig(ExistenceConfig):
 
 @dataclass(eq=False)
 class Person:
-    """One followed person, confirmed (``track`` given) or not. ``mean`` float64 [4] (x, y, vx, vy) and ``covariance`` [4, 4]."""
+    """One followed person, confirmed (``track`` given) or not. ``mean`` float64 [4] (x, y, vx, vy) and ``covariance`` [4, 4] are replaced
+    and never written to."""
 
     number: int
     mean: np.ndarray
@@ -117,11 +118,10 @@ class FloorUpdater:
     def predict(self, people: Sequence[Person], dt_s: float, stamp_ns: int) -> None:
         if not people or dt_s <= 0.0:
             return
-        transition, noise = kalman.constant_velocity(dt_s, 2, self._config.acceleration_density)
-        means, covariances = kalman.predict(*stacked(people), transition, noise)
+        means, covariances = kalman.moved(*stacked(people), dt_s, self._config.acceleration_density)
         unseen = np.array([stamp_ns - p.seen_ns > (self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS for p in people])
         means[unseen, 2:] *= np.exp(-dt_s / self._config.velocity_memory_s)
-        _spread(people, means, covariances)
+        spread(people, means, covariances)
 
     def update(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
         used = np.flatnonzero(owner >= 0)
@@ -141,7 +141,7 @@ class FloorUpdater:
         """Corrects ``people``, with ``means`` [N, 4] and ``covariances`` [N, 4, 4], by detections [K] of persons ``whose`` (int [K])."""
         weight = np.minimum(1.0, self._HUBER / np.maximum(np.sqrt(squared_distance), self._HUBER))
         precision = weight[:, None, None] * inverse2(detections.covariances)
-        _spread(people, *kalman.fuse(means, covariances, whose, detections.positions, detections.observation(), precision))
+        spread(people, *kalman.fuse(means, covariances, whose, detections.positions, detections.age_s, precision))
 
 
 class EvidenceDeleter:
@@ -165,7 +165,8 @@ def _log_odds(people: Sequence[Person]) -> np.ndarray:
     return np.array([p.log_odds for p in people], dtype=float)
 
 
-def _spread(people: Sequence[Person], means: np.ndarray, covariances: np.ndarray) -> None:
+def spread(people: Sequence[Person], means: np.ndarray, covariances: np.ndarray) -> None:
+    """The other way round: each person gets his mean and covariance."""
     for person, mean, covariance in zip(people, means, covariances, strict=True):
         person.mean, person.covariance = mean, covariance
 
@@ -259,10 +260,12 @@ class FloorTracker:
         self._compare_neighbours(positions, seen, stamp_ns)
 
     def _compare_neighbours(self, positions: np.ndarray, seen: np.ndarray, stamp_ns: int) -> None:
-        near = np.hypot(*(positions.T[:, :, None] - positions.T[:, None])) <= self._config.duplicate_m
+        x, y = positions.T
+        near = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2 <= self._config.duplicate_m**2
         neighbours_of: list[list[int]] = [[] for _ in self.people]
-        for later, earlier in np.argwhere(np.tril(near, -1)).tolist():
-            neighbours_of[later].append(earlier)
+        for later, earlier in zip(*(numbers.tolist() for numbers in np.nonzero(near)), strict=True):
+            if earlier < later:
+                neighbours_of[later].append(earlier)
         for later, (person, neighbours) in enumerate(zip(self.people, neighbours_of, strict=True)):
             if not neighbours and not person.near_since_ns:
                 continue

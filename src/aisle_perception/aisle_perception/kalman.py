@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import aisle_kernels
+
 
 def constant_velocity(dt_s: float, axes: int, acceleration_density: float) -> tuple[np.ndarray, np.ndarray]:
     """Transition F and process noise Q, float64 [2*axes, 2*axes], for a step of ``dt_s`` seconds.
@@ -50,22 +52,24 @@ def update(
     return corrected, kept @ covariances @ np.swapaxes(kept, -1, -2) + gain @ noise @ np.swapaxes(gain, -1, -2)
 
 
-def fuse(
-    means: np.ndarray, covariances: np.ndarray, owner: np.ndarray, measured: np.ndarray, observation: np.ndarray, precision: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """States [N, D] corrected by K measurements at once, each weighed by its precision (the information form).
+def moved(means: np.ndarray, covariances: np.ndarray, dt_s: float, acceleration_density: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means [N, 2*axes] and covariances [N, 2*axes, 2*axes] ``dt_s`` seconds later: ``predict`` with ``constant_velocity``, compiled."""
+    means, covariances = means.copy(), covariances.copy()
+    aisle_kernels.predict(means.shape[1] // 2, dt_s, acceleration_density, means, covariances)
+    return means, covariances
 
-    Measurement k: ``measured`` [K, M] = ``observation`` [K, M, D] @ state of ``owner`` [K], with ``precision`` [K, M, M] (inverse
-    covariance). A state may own any number of measurements; the result equals updating with them one after the other, in any order.
+
+def fuse(
+    means: np.ndarray, covariances: np.ndarray, owner: np.ndarray, positions: np.ndarray, ages_s: np.ndarray, precision: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """States [N, 4] (x, y, vx, vy) corrected by K positions at once, each weighed by its precision (the information form).
+
+    ``positions`` [K, 2] are where the ``owner`` (int [K]) was ``ages_s`` [K] ago, with ``precision`` [K, 2, 2] (inverse covariance). A
+    state may own any number of them; the result equals updating with them one after the other, in any order.
     """
-    information = np.linalg.inv(covariances)
-    vector = np.einsum("nij,nj->ni", information, means)
-    weighed = np.swapaxes(observation, -1, -2) @ precision
-    np.add.at(information, owner, weighed @ observation)
-    np.add.at(vector, owner, np.einsum("kij,kj->ki", weighed, measured))
-    fused = np.linalg.inv(information)
-    fused = (fused + np.swapaxes(fused, -1, -2)) / 2
-    return np.einsum("nij,nj->ni", fused, vector), fused
+    means, covariances = means.copy(), covariances.copy()
+    aisle_kernels.fuse(means, covariances, owner, positions, ages_s, precision)
+    return means, covariances
 
 
 def squared_mahalanobis(difference: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, Diagnostic, Diag
 from aisle_perception import existence
 from aisle_perception.appearance import unit_rows
 from aisle_perception.association import FloorDetections
-from aisle_perception.body_points import POINTS, BodyPointConfig, BodyPointFilter, Rays, pixel_deviation, point_pixels
+from aisle_perception.body_points import BodyPointConfig, BodyPointFilter
 from aisle_perception.body_updater import BodyUpdater
 from aisle_perception.floor_projection import BodyConfig, FloorProjector
 from aisle_perception.floor_tracker import Associator, Deleter, FloorTracker, FloorTrackerConfig, Initiator, Updater
@@ -42,18 +42,19 @@ class StoreScene:
     def __init__(self, store: Store, config: TrackerConfig) -> None:
         self._store = store
         self._gate_reach_m = config.gate_reach_m
+        ends = np.array([gate.ends for gate in store.gates.values()], dtype=float).reshape(-1, 2, 2)
+        self._gate_starts, self._gate_spans = ends[:, 0], ends[:, 1] - ends[:, 0]
+        self._gate_squared_widths = np.maximum((self._gate_spans**2).sum(axis=1), 1e-12)
         self._coverage = ViewCoverage(store.cameras, store.floor, config.detection_probability)
 
     def on_floor(self, positions: np.ndarray, margin: float = 0.0) -> np.ndarray:
         return self._store.on_floor(positions, margin)
 
     def at_exit(self, positions: np.ndarray) -> np.ndarray:
-        near = np.zeros(len(positions), dtype=bool)
-        for gate in self._store.gates.values():
-            along = gate.ends[1] - gate.ends[0]
-            share = np.clip((positions - gate.ends[0]) @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
-            near |= np.linalg.norm(positions - gate.ends[0] - share[:, None] * along, axis=1) <= self._gate_reach_m
-        return near
+        off = positions[:, None] - self._gate_starts
+        share = np.minimum(np.maximum((off * self._gate_spans).sum(axis=2) / self._gate_squared_widths, 0.0), 1.0)
+        off -= share[:, :, None] * self._gate_spans
+        return ((off**2).sum(axis=2) <= self._gate_reach_m**2).any(axis=1)
 
     def detection_probability(self, positions: np.ndarray) -> np.ndarray:
         return self._coverage.detection_probability(positions)
@@ -86,7 +87,7 @@ class PersonTracker:
         self._floor = FloorTracker(StoreScene(store, config), config, **parts)
         self._buffer: EventTimeBuffer[PersonDetections] = EventTimeBuffer(self._cameras, round(config.max_lateness_s * NANOSECONDS))
         self._period_ns = round(config.output_period_s * NANOSECONDS)
-        self._point_filter = BodyPointFilter(config)
+        self._point_filter = BodyPointFilter(self._lenses, config)
         self._slot: dict[str, PersonDetections] = {}
         self._slot_start_ns = 0
         self._stamp_ns: int | None = None
@@ -167,44 +168,34 @@ class PersonTracker:
 
     def _detections(self, frames: list[PersonDetections], stamp_ns: int) -> FloorDetections:
         """The slot's detections on the floor, without those that certainly stand outside."""
-        counts = [len(frame.boxes) for frame in frames]
-        numbers = [self._camera_number[frame.camera] for frame in frames]
+        # Most frames of a large store are empty.
+        shown = [frame for frame in frames if len(frame.boxes)] or frames[:1]
+        counts = [len(frame.boxes) for frame in shown]
+        numbers = [self._camera_number[frame.camera] for frame in shown]
         cameras = np.repeat(np.array(numbers, dtype=int), counts)
-        ages = np.repeat([(stamp_ns - frame.stamp_ns) / NANOSECONDS for frame in frames], counts)
-        scales = self._lenses.sizes[numbers] / [(frame.image_width, frame.image_height) for frame in frames]
-        scale = np.repeat(scales, counts, axis=0)
-        boxes = np.concatenate([frame.boxes for frame in frames]) * scale[:, [0, 1, 0, 1]]
-        keypoints = np.concatenate([_keypoints(frame) for frame in frames]).astype(float)
-        keypoints[:, :, :2] *= scale[:, None]
+        ages = np.repeat([(stamp_ns - frame.stamp_ns) / NANOSECONDS for frame in shown], counts)
+        boxes = np.concatenate([frame.boxes for frame in shown], dtype=float)
+        keypoints = np.concatenate([_keypoints(frame) for frame in shown], dtype=float)
+        scales = self._lenses.sizes[numbers] / [(frame.image_width, frame.image_height) for frame in shown]
+        if (scales != 1.0).any():
+            scale = np.repeat(scales, counts, axis=0)
+            boxes *= scale[:, [0, 1, 0, 1]]
+            keypoints[:, :, :2] *= scale[:, None]
         floor = self._projector.project(cameras, boxes, keypoints)
-        scores = np.concatenate([frame.scores for frame in frames])
+        scores = np.concatenate([frame.scores for frame in shown])
         slack = self._config.floor_margin_m + 2.0 * greatest_deviation2(floor.covariances)
         wanted = floor.valid & (scores >= self._config.least_score) & self._store.on_floor(floor.positions, slack)
-        found = FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, _embeddings(frames), floor.evidence)
-        return found if wanted.all() else found.subset(wanted)
+        found = FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, _embeddings(shown), floor.evidence)
+        return found if wanted.all() else found.subset(np.flatnonzero(wanted))
 
     def _locate_points(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
-        """Heads and wrists; one ray per point and camera, moved to the slot's stamp with the point's velocity."""
+        """Heads and wrists of those whom the slot's detections show."""
         people = self._floor.people
         place = {person.number: number for number, person in enumerate(people)}
         whom = np.array([place.get(number, -1) for number in owner.tolist()], dtype=int)
-        used = np.flatnonzero((whom >= 0) & (detections.keypoints[:, :, 2] > 0.0).any(axis=1))
-        if not len(used):
-            return
-        who, cameras = whom[used], detections.cameras[used]
-        view = _occurrence(who)
-        pixels, confidence = point_pixels(detections.keypoints[used], self._config.keypoint_threshold)
-        directions = self._lenses.directions(cameras[:, None], pixels)
-        seen = (confidence > 0.0) & np.isfinite(directions).all(axis=-1)
-        rays = Rays.none((len(people), len(POINTS), int(view.max()) + 1))
-        velocities = np.array([p.points.means for p in people])[..., 3:]
-        directions = np.where(seen[..., None], directions, [0.0, 0.0, 1.0])
-        rays.directions[who, :, view] = directions / np.sqrt(np.einsum("kpi,kpi->kp", directions, directions))[..., None]
-        rays.origins[who, :, view] = self._lenses.positions[cameras, None] + velocities[who] * detections.age_s[used, None, None]
-        rays.angular_deviation[who, :, view] = pixel_deviation(self._config, confidence) / self._lenses.focal_px[cameras, None]
-        rays.weights[who, :, view] = seen
-        bodies = np.array([p.mean for p in people])[:, :2]
-        self._point_filter.update([p.points for p in people], bodies, rays, stamp_ns)
+        if (whom >= 0).any():
+            bodies = np.array([p.mean[:2] for p in people])
+            self._point_filter.update([p.points for p in people], bodies, detections, whom, stamp_ns)
 
     def _tracks(self, stamp_ns: int) -> Tracks:
         tracks = []
@@ -215,9 +206,9 @@ class PersonTracker:
             tracks.append(
                 Track(
                     track=person.track,
-                    position=person.mean[:2].copy(),
-                    velocity=person.mean[2:].copy(),
-                    covariance=person.covariance.copy(),
+                    position=person.mean[:2],
+                    velocity=person.mean[2:],
+                    covariance=person.covariance,
                     existence=existence.probability(person.log_odds),
                     unseen_s=(stamp_ns - person.seen_ns) / NANOSECONDS,
                     head=head,
@@ -245,12 +236,3 @@ def _embeddings(frames: list[PersonDetections]) -> np.ndarray | None:
             for frame in frames
         ]
     )
-
-
-def _occurrence(values: np.ndarray) -> np.ndarray:
-    """int [K]: how many equal values come before each of ``values`` [K]."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    occurrence = np.empty(len(values), dtype=int)
-    occurrence[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
-    return occurrence

@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aisle_perception.small_matrices import inverse3
-
-_ROUNDS = 5
-#: Scale of Cauchy's weights in standard deviations: a ray far off (a hand of somebody else, left taken for right) loses its say.
-_CAUCHY = 2.0
+import aisle_kernels
 
 
 def triangulate(
@@ -32,26 +28,8 @@ def triangulate(
     1: full trust), ``prior_mean`` [B, 3], ``prior_covariance`` [B, 3, 3]. ``point_deviation`` m: how far the cameras' idea of the point
     differs from view to view (a wrist is no mathematical point).
     """
-    prior = inverse3(prior_covariance)
-    across = np.eye(3) - directions[..., :, None] * directions[..., None, :]
-    # What a ray of weight 1 adds to the information (row by row) and to the vector: each round only weighs and adds these up.
-    moments = np.concatenate([across.reshape(*weights.shape, 9), np.einsum("bkij,bkj->bki", across, origins)], axis=2)
-    known = np.concatenate([prior.reshape(-1, 9), np.einsum("bij,bj->bi", prior, prior_mean)], axis=1)
-    offset, robust = prior_mean[:, None] - origins, weights
-    along = np.einsum("bki,bki->bk", offset, directions)
-    for _ in range(_ROUNDS):
-        variance = (angular_deviation * np.maximum(along, 0.1)) ** 2 + point_deviation**2
-        total = known + ((robust / variance)[:, None] @ moments)[:, 0]
-        covariance = inverse3(total[:, :9].reshape(-1, 3, 3))
-        point = np.einsum("bij,bj->bi", covariance, total[:, 9:])
-        offset = point[:, None] - origins
-        along = np.einsum("bki,bki->bk", offset, directions)
-        squared_distance = np.einsum("bki,bki->bk", offset, offset)
-        squared_distance -= along**2
-        squared_distance /= variance
-        robust = weights / (1.0 + squared_distance / _CAUCHY**2)
-    # Rays that miss one another by more than their deviations say: the whole estimate is worse by that much.
-    count = np.count_nonzero(weights, axis=1)
-    spare = np.maximum(2 * count - 3, 1)
-    misfit = np.where(count > 1, (robust * squared_distance).sum(axis=1) / spare, 1.0)
-    return point, covariance * np.maximum(misfit, 1.0)[:, None, None]
+    points, covariances = np.empty(prior_mean.shape), np.empty(prior_covariance.shape)
+    aisle_kernels.triangulate(
+        point_deviation, prior_mean, prior_covariance, weights, angular_deviation, origins, directions, points, covariances
+    )
+    return points, covariances

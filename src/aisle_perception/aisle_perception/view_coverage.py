@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+import aisle_kernels
 from aisle_store.camera_model import Camera
 
 #: Heights of a body that are tried, m.
@@ -44,13 +45,9 @@ class ViewCoverage:
 
     def _hidden(self, positions: np.ndarray) -> np.ndarray:
         """bool [cameras, N]: another person stands between the camera and this one."""
-        sight = positions[None] - self._positions[:, None]
-        length = np.maximum(np.linalg.norm(sight, axis=2), 1e-6)
-        direction = sight / length[:, :, None]
-        along = np.einsum("cni,cmi->cnm", direction, sight)
-        across = np.abs(direction[:, :, None, 0] * sight[:, None, :, 1] - direction[:, :, None, 1] * sight[:, None, :, 0])
-        between = (along > 0.0) & (along < length[:, :, None] - _BODY_RADIUS) & (across < _BODY_RADIUS)
-        return between.any(axis=2)
+        hidden = np.empty((len(self._positions), len(positions)), dtype=bool)
+        aisle_kernels.hidden(_BODY_RADIUS, self._positions, np.ascontiguousarray(positions), hidden)
+        return hidden
 
 
 def in_view(camera: Camera, points: np.ndarray) -> np.ndarray:

@@ -25,7 +25,8 @@ def test_innovations_are_those_of_the_full_matrices() -> None:
     means, roots = rng.normal(size=(4, 4)), rng.normal(size=(4, 4, 4))
     covariances = roots @ np.swapaxes(roots, 1, 2)
     found = innovations(means, covariances, detections)
-    for number, observation in enumerate(detections.observation()):
+    for number, age_s in enumerate(detections.age_s):
+        observation = np.array([[1.0, 0.0, -age_s, 0.0], [0.0, 1.0, 0.0, -age_s]])
         spread = observation @ covariances @ observation.T + detections.covariances[number]
         miss = detections.positions[number] - means @ observation.T
         np.testing.assert_allclose(found.distance[:, number], kalman.squared_mahalanobis(miss, spread))

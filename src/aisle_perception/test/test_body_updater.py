@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import aisle_kernels
 from aisle_contract.records import PersonDetections
-from aisle_perception.body_updater import settled_shares, trust
 from aisle_perception.floor_projection import SIDES, BodyConfig, FloorPoints, FloorProjector
 from aisle_perception.lens_table import LensTable
 from aisle_perception.tracker import PersonTracker
@@ -45,7 +45,9 @@ def test_an_arm_makes_the_place_uncertain_to_the_side() -> None:
 def test_where_the_person_was_tells_the_side_of_the_arm(stretched: tuple[float, float]) -> None:
     evidence = _projected(_box(stretched)).evidence
     known = np.diag([1 / 0.1**2, 1 / 0.1**2, 1 / 0.06**2])
-    shares = settled_shares(evidence, np.array([0]), known[None], (known @ np.append(PLACE, 1.0))[None])
+    expected = (known[None], (known @ np.append(PLACE, 1.0))[None])
+    shares = evidence.shares.copy()
+    aisle_kernels.settled_shares(*expected, np.array([0]), evidence.information, evidence.vector, evidence.reach, shares)
     assert shares.sum() == pytest.approx(1.0)
     truer = 1 if stretched[0] else 2
     assert shares[0, truer] > 3.0 * shares[0, 3 - truer]
@@ -60,7 +62,8 @@ def test_merging_keeps_the_mean_and_the_covariance_of_the_sides() -> None:
     means = [np.linalg.solve(known, evidence.vector[0] + side * push + centre) for side in SIDES]
     mean = shares[0] @ means
     spread = np.linalg.inv(known) + sum(share * np.outer(m - mean, m - mean) for share, m in zip(shares[0], means, strict=True))
-    information, vector = evidence.merged(shares)
+    information, vector = np.empty((1, 3, 3)), np.empty((1, 3))
+    aisle_kernels.merged(evidence.information, evidence.vector, evidence.reach, shares, information, vector)
     merged = np.linalg.inv(information[0] + np.diag([0.0, 0.0, 1 / 0.06**2]))
     assert np.allclose((merged @ (vector[0] + centre))[:2], mean[:2], atol=0.01)
     assert np.allclose(merged[:2, :2], spread[:2, :2], rtol=0.1, atol=1e-3)
@@ -68,9 +71,9 @@ def test_merging_keeps_the_mean_and_the_covariance_of_the_sides() -> None:
 
 def test_a_detection_far_from_all_others_counts_little() -> None:
     places = PLACE + np.array([[0.05, 0.0], [-0.05, 0.02], [0.9, 0.7]])
-    weights = trust(
-        np.array([[*PLACE, 0.0, 0.0]]), 25.0 * np.eye(2)[None], places, np.tile(0.01 * np.eye(2), (3, 1, 1)), np.zeros(3, dtype=int)
-    )
+    weights = np.empty(3)
+    spreads = np.tile(0.01 * np.eye(2), (3, 1, 1))
+    aisle_kernels.trust(25.0 * np.eye(2)[None], PLACE[None], np.zeros(3, dtype=int), places, spreads, weights)
     assert weights[:2].min() == 1.0
     assert weights[2] < 0.2
 

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+import aisle_kernels
 from aisle_store.camera_model import Camera
 
 
@@ -157,21 +158,16 @@ class Store:
         return inside_polygon(self.zones[zone], np.atleast_2d(points), margin)
 
 
-def inside_polygon(polygon: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
-    """bool [N]: which of ``points`` [N, 2] lie in the simple ``polygon`` [K, 2] grown by ``margin`` metres.
+def inside_polygon(polygon: np.ndarray, points: np.ndarray, margin: float | np.ndarray) -> np.ndarray:
+    """bool [N]: which of ``points`` [N, 2] lie in the simple ``polygon`` [K, 2] grown by ``margin`` metres (one, or [N]).
 
     Signed distance by the crossing number and the nearest edge (O'Rourke, Computational Geometry in C, 7.4).
     """
-    start, end = polygon, np.concatenate([polygon[1:], polygon[:1]])
-    x, y = points[:, 0, None], points[:, 1, None]
-    straddles = (start[:, 1] > y) != (end[:, 1] > y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = start[:, 0] + (y - start[:, 1]) * (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
-    inside = (np.count_nonzero(straddles & (x < crossing), axis=1) % 2).astype(bool)
-    if (inside & (np.asarray(margin) >= 0.0)).all():
-        return inside
-    edge = end - start
-    along = ((x - start[:, 0]) * edge[:, 0] + (y - start[:, 1]) * edge[:, 1]) / np.maximum((edge**2).sum(axis=1), 1e-12)
-    along = np.minimum(np.maximum(along, 0.0), 1.0)
-    distance = np.hypot(x - (start[:, 0] + along * edge[:, 0]), y - (start[:, 1] + along * edge[:, 1])).min(axis=1)
-    return np.where(inside, distance, -distance) >= -margin
+    inside, margins = np.empty(len(points), dtype=bool), np.empty(len(points))
+    margins[...] = margin
+    aisle_kernels.inside_polygon(_contiguous(polygon), _contiguous(points), margins, inside)
+    return inside
+
+
+def _contiguous(points: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(points, dtype=float)

@@ -1,0 +1,456 @@
+// The Python module: takes arrays as buffers, so that it needs no NumPy to be built and fits every version of it.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "body_evidence.hpp"
+#include "body_points.hpp"
+#include "floor_geometry.hpp"
+#include "gating.hpp"
+#include "floor_projection.hpp"
+
+namespace {
+
+using namespace aisle;
+
+// Thrown where Python's error is set.
+struct PythonError {};
+
+template <typename T>
+constexpr const char* kFormats = "";
+template <>
+constexpr const char* kFormats<double> = "d";
+template <>
+constexpr const char* kFormats<int64_t> = "lq";
+template <>
+constexpr const char* kFormats<bool> = "?";
+
+// The arguments of a call; what they lend is given back at its end.
+class Arguments {
+public:
+    Arguments(const char* function, PyObject* const* values, Py_ssize_t count, Py_ssize_t expected)
+        : function_(function), values_(values), buffers_(static_cast<std::size_t>(expected)) {
+        if (count == expected) return;
+        PyErr_Format(PyExc_TypeError, "%s: got %zd arguments, expected %zd", function, count, expected);
+        throw PythonError{};
+    }
+    Arguments(const Arguments&) = delete;
+    Arguments& operator=(const Arguments&) = delete;
+    ~Arguments() {
+        for (Py_buffer& buffer : buffers_)
+            if (buffer.obj) PyBuffer_Release(&buffer);
+    }
+
+    PyObject* object() { return values_[next_++]; }
+
+    template <typename T>
+    const T* in(int64_t count) {
+        return static_cast<const T*>(take(sizeof(T), kFormats<T>, count, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS));
+    }
+
+    template <typename T>
+    T* out(int64_t count) {
+        return static_cast<T*>(take(sizeof(T), kFormats<T>, count, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE));
+    }
+
+    // How many rows of so many numbers the argument has that comes next.
+    int64_t rows(std::size_t bytes) {
+        Py_buffer buffer{};
+        if (PyObject_GetBuffer(values_[next_], &buffer, PyBUF_C_CONTIGUOUS) < 0) throw PythonError{};
+        const int64_t count = buffer.len / static_cast<int64_t>(bytes);
+        PyBuffer_Release(&buffer);
+        return count;
+    }
+
+    double number() {
+        const double value = PyFloat_AsDouble(object());
+        if (value == -1.0 && PyErr_Occurred()) throw PythonError{};
+        return value;
+    }
+
+    int64_t integer() {
+        const int64_t value = PyLong_AsLongLong(object());
+        if (value == -1 && PyErr_Occurred()) throw PythonError{};
+        return value;
+    }
+
+    // Numbers that say of which of `limit` things something is; `least` may be -1 where "of none" is meant.
+    const int64_t* places(int64_t count, int64_t limit, int64_t least = 0) {
+        const int64_t* values = in<int64_t>(count);
+        for (int64_t k = 0; k < count; ++k) {
+            if (values[k] >= least && values[k] < limit) continue;
+            PyErr_Format(PyExc_IndexError, "%s: argument %zd holds %lld, expected %lld to %lld", function_, next_,
+                         static_cast<long long>(values[k]), static_cast<long long>(least), static_cast<long long>(limit - 1));
+            throw PythonError{};
+        }
+        return values;
+    }
+
+private:
+    void* take(std::size_t size, const char* formats, int64_t count, int flags) {
+        const Py_ssize_t at = next_++;
+        Py_buffer& buffer = buffers_[static_cast<std::size_t>(at)];
+        if (PyObject_GetBuffer(values_[at], &buffer, flags) < 0) throw PythonError{};
+        if (!buffer.format || buffer.format[0] == '\0' || buffer.format[1] || !std::strchr(formats, buffer.format[0])) {
+            PyErr_Format(PyExc_TypeError, "%s: argument %zd is an array of '%s', expected '%c'", function_, at + 1,
+                         buffer.format ? buffer.format : "bytes", formats[0]);
+            throw PythonError{};
+        }
+        if (buffer.len != count * static_cast<int64_t>(size)) {
+            PyErr_Format(PyExc_ValueError, "%s: argument %zd has %zd numbers, expected %lld", function_, at + 1,
+                         buffer.len / static_cast<Py_ssize_t>(size), static_cast<long long>(count));
+            throw PythonError{};
+        }
+        return buffer.buf;
+    }
+
+    const char* function_;
+    PyObject* const* values_;
+    std::vector<Py_buffer> buffers_;
+    Py_ssize_t next_ = 0;
+};
+
+constexpr const char* kLensesName = "aisle_kernels.lenses";
+
+// Cameras, and the arrays in which they are.
+struct HeldLenses {
+    std::unique_ptr<Arguments> arguments;
+    std::vector<PyObject*> objects;
+    Lenses lenses;
+    int64_t cameras;
+
+    ~HeldLenses() {
+        arguments.reset();
+        for (PyObject* object : objects) Py_DECREF(object);
+    }
+};
+
+const HeldLenses& held_lenses(PyObject* capsule) {
+    const void* pointer = PyCapsule_GetPointer(capsule, kLensesName);
+    if (!pointer) throw PythonError{};
+    return *static_cast<const HeldLenses*>(pointer);
+}
+
+using Values = PyObject* const*;
+
+PyObject* lenses(Values values, Py_ssize_t count) {
+    auto held = std::make_unique<HeldLenses>();
+    for (Py_ssize_t k = 0; k < count; ++k) {
+        Py_INCREF(values[k]);
+        held->objects.push_back(values[k]);
+    }
+    held->arguments = std::make_unique<Arguments>("lenses", held->objects.data(), count, 9);
+    Arguments& arguments = *held->arguments;
+    const int64_t rows = PyLong_AsLongLong(arguments.object()), columns = PyLong_AsLongLong(arguments.object());
+    const double step_px = arguments.number(), border_px = arguments.number();
+    const int64_t cameras = held->cameras = arguments.rows(3 * sizeof(double));
+    const double* positions = arguments.in<double>(3 * cameras);
+    const double* rotations = arguments.in<double>(9 * cameras);
+    const double* sizes = arguments.in<double>(2 * cameras);
+    const double* focal_px = arguments.in<double>(cameras);
+    const double* table = arguments.in<double>(2 * cameras * rows * columns);
+    held->lenses = {table, positions, rotations, sizes, focal_px, rows, columns, step_px, border_px};
+    PyObject* capsule = PyCapsule_New(held.get(), kLensesName, [](PyObject* object) {
+        delete static_cast<HeldLenses*>(PyCapsule_GetPointer(object, kLensesName));
+    });
+    if (!capsule) throw PythonError{};
+    held.release();
+    return capsule;
+}
+
+PyObject* directions(Values values, Py_ssize_t given) {
+    Arguments arguments("directions", values, given, 4);
+    const HeldLenses& held = held_lenses(arguments.object());
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* cameras = arguments.places(count, held.cameras);
+    const double* pixels = arguments.in<double>(2 * count);
+    double* results = arguments.out<double>(3 * count);
+    for (int64_t m = 0; m < count; ++m) {
+        const Vector3 ray = held.lenses.direction(cameras[m], {pixels[2 * m], pixels[2 * m + 1]});
+        results[3 * m] = ray.x, results[3 * m + 1] = ray.y, results[3 * m + 2] = ray.z;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* project(Values values, Py_ssize_t given) {
+    Arguments arguments("project", values, given, 12);
+    const HeldLenses& held = held_lenses(arguments.object());
+    const double* b = arguments.in<double>(9);
+    const Body body{b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]};
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* cameras = arguments.places(count, held.cameras);
+    const double* boxes = arguments.in<double>(4 * count);
+    const double* keypoints = arguments.in<double>(51 * count);
+    double* positions = arguments.out<double>(2 * count);
+    double* covariances = arguments.out<double>(4 * count);
+    bool* valid = arguments.out<bool>(count);
+    double* information = arguments.out<double>(9 * count);
+    double* vector = arguments.out<double>(3 * count);
+    double* reach = arguments.out<double>(2 * count);
+    double* shares = arguments.out<double>(3 * count);
+    for (int64_t m = 0; m < count; ++m) {
+        const FloorPoint point = on_floor(held.lenses, body, cameras[m], boxes + 4 * m, keypoints + 51 * m);
+        positions[2 * m] = point.placed.position.x, positions[2 * m + 1] = point.placed.position.y;
+        const Matrix2& c = point.placed.covariance;
+        covariances[4 * m] = c.xx, covariances[4 * m + 1] = c.xy, covariances[4 * m + 2] = c.yx, covariances[4 * m + 3] = c.yy;
+        valid[m] = point.valid;
+        point.evidence.information.store(information + 9 * m);
+        const Vector3& v = point.evidence.vector;
+        vector[3 * m] = v.x, vector[3 * m + 1] = v.y, vector[3 * m + 2] = v.z;
+        reach[2 * m] = point.reach.x, reach[2 * m + 1] = point.reach.y;
+        for (int h = 0; h < 3; ++h) shares[3 * m + h] = point.shares[h];
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* merged(Values values, Py_ssize_t given) {
+    Arguments arguments("merged", values, given, 6);
+    const int64_t count = arguments.rows(9 * sizeof(double));
+    const double* information = arguments.in<double>(9 * count);
+    const double* vector = arguments.in<double>(3 * count);
+    const double* reach = arguments.in<double>(2 * count);
+    const double* shares = arguments.in<double>(3 * count);
+    double* merged_information = arguments.out<double>(9 * count);
+    double* merged_vector = arguments.out<double>(3 * count);
+    for (int64_t m = 0; m < count; ++m) {
+        const Gaussian3 own{Matrix3::load(information + 9 * m), {vector[3 * m], vector[3 * m + 1], vector[3 * m + 2]}};
+        const Gaussian3 one = aisle::merged(own, {reach[2 * m], reach[2 * m + 1]}, shares + 3 * m);
+        one.information.store(merged_information + 9 * m);
+        merged_vector[3 * m] = one.vector.x, merged_vector[3 * m + 1] = one.vector.y, merged_vector[3 * m + 2] = one.vector.z;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* settled_shares(Values values, Py_ssize_t given) {
+    Arguments arguments("settled_shares", values, given, 7);
+    const int64_t persons = arguments.rows(9 * sizeof(double));
+    const double* expected_information = arguments.in<double>(9 * persons);
+    const double* expected_vector = arguments.in<double>(3 * persons);
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* whose = arguments.places(count, persons);
+    const double* information = arguments.in<double>(9 * count);
+    const double* vector = arguments.in<double>(3 * count);
+    const double* reach = arguments.in<double>(2 * count);
+    double* shares = arguments.out<double>(3 * count);
+    aisle::settled_shares(count, information, vector, reach, shares, whose, persons, expected_information, expected_vector);
+    Py_RETURN_NONE;
+}
+
+PyObject* trust(Values values, Py_ssize_t given) {
+    Arguments arguments("trust", values, given, 6);
+    const int64_t persons = arguments.rows(4 * sizeof(double));
+    const double* places = arguments.in<double>(4 * persons);
+    const double* means = arguments.in<double>(2 * persons);
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* whose = arguments.places(count, persons);
+    const double* positions = arguments.in<double>(2 * count);
+    const double* spreads = arguments.in<double>(4 * count);
+    double* weights = arguments.out<double>(count);
+    aisle::trust(count, positions, spreads, whose, persons, places, means, weights);
+    Py_RETURN_NONE;
+}
+
+PyObject* fuse(Values values, Py_ssize_t given) {
+    Arguments arguments("fuse", values, given, 6);
+    const int64_t persons = arguments.rows(4 * sizeof(double));
+    double* means = arguments.out<double>(4 * persons);
+    double* covariances = arguments.out<double>(16 * persons);
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* whose = arguments.places(count, persons);
+    const double* positions = arguments.in<double>(2 * count);
+    const double* ages = arguments.in<double>(count);
+    const double* precisions = arguments.in<double>(4 * count);
+    if (!aisle::fuse(persons, means, covariances, count, whose, positions, ages, precisions)) {
+        PyErr_SetString(PyExc_ArithmeticError, "fuse: a covariance is singular");
+        throw PythonError{};
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* correct_bodies(Values values, Py_ssize_t given) {
+    Arguments arguments("correct_bodies", values, given, 12);
+    const double huber = arguments.number(), pose_share = arguments.number(), least_variance = arguments.number();
+    const int64_t persons = arguments.rows(4 * sizeof(double));
+    double* means = arguments.out<double>(4 * persons);
+    double* covariances = arguments.out<double>(16 * persons);
+    double* statures = arguments.out<double>(2 * persons);
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* whose = arguments.places(count, persons);
+    const double* ages = arguments.in<double>(count);
+    const double* information = arguments.in<double>(9 * count);
+    const double* vector = arguments.in<double>(3 * count);
+    const double* reach = arguments.in<double>(2 * count);
+    const double* shares = arguments.in<double>(3 * count);
+    const Evidence evidence{count, whose, ages, information, vector, reach, shares};
+    if (!aisle::correct_bodies({persons, means, covariances, statures}, evidence, huber, pose_share, least_variance)) {
+        PyErr_SetString(PyExc_ArithmeticError, "correct_bodies: a covariance is singular");
+        throw PythonError{};
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* gate(Values values, Py_ssize_t given) {
+    Arguments arguments("gate", values, given, 9);
+    const double limit = arguments.number();
+    const int64_t persons = arguments.rows(sizeof(bool));
+    const bool* asked = arguments.in<bool>(persons);
+    const int64_t count = arguments.rows(sizeof(bool));
+    const bool* free = arguments.in<bool>(count);
+    const int64_t number_of_cameras = arguments.integer();
+    const int64_t* cameras = arguments.places(count, number_of_cameras);
+    const double* distances = arguments.in<double>(persons * count);
+    const double* gains = arguments.in<double>(persons * count);
+    int64_t* owner = arguments.out<int64_t>(count);
+    bool* shared = arguments.out<bool>(persons * count);
+    return PyBool_FromLong(aisle::gate({limit, persons, asked, count, free, number_of_cameras, cameras, distances, gains}, owner, shared));
+}
+
+PyObject* innovations(Values values, Py_ssize_t given) {
+    Arguments arguments("innovations", values, given, 7);
+    const int64_t persons = arguments.rows(4 * sizeof(double));
+    const double* means = arguments.in<double>(4 * persons);
+    const double* covariances = arguments.in<double>(16 * persons);
+    const int64_t count = arguments.rows(sizeof(double));
+    const double* ages = arguments.in<double>(count);
+    const double* positions = arguments.in<double>(2 * count);
+    const double* spreads = arguments.in<double>(4 * count);
+    double* distances = arguments.out<double>(persons * count);
+    double* log_determinants = arguments.out<double>(persons * count);
+    for (int64_t n = 0; n < persons; ++n)
+        for (int64_t m = 0; m < count; ++m)
+            innovation(means + 4 * n, covariances + 16 * n, ages[m], positions + 2 * m, spreads + 4 * m, distances[n * count + m],
+                       log_determinants[n * count + m]);
+    Py_RETURN_NONE;
+}
+
+PyObject* triangulate(Values values, Py_ssize_t given) {
+    Arguments arguments("triangulate", values, given, 9);
+    const double point_deviation = arguments.number();
+    const int64_t points = arguments.rows(3 * sizeof(double));
+    const double* prior_means = arguments.in<double>(3 * points);
+    const double* prior_covariances = arguments.in<double>(9 * points);
+    const int64_t count = points ? arguments.rows(sizeof(double)) / points : 0;
+    const double* weights = arguments.in<double>(points * count);
+    const double* angular_deviation = arguments.in<double>(points * count);
+    const double* origins = arguments.in<double>(3 * points * count);
+    const double* directions = arguments.in<double>(3 * points * count);
+    double* positions = arguments.out<double>(3 * points);
+    double* covariances = arguments.out<double>(9 * points);
+    std::vector<Ray> rays(static_cast<std::size_t>(count));
+    for (int64_t b = 0; b < points; ++b) {
+        for (int64_t k = 0; k < count; ++k) {
+            const int64_t at = b * count + k;
+            const double *o = origins + 3 * at, *d = directions + 3 * at;
+            rays[k] = {{o[0], o[1], o[2]}, {d[0], d[1], d[2]}, angular_deviation[at], weights[at]};
+        }
+        const Point prior{{prior_means[3 * b], prior_means[3 * b + 1], prior_means[3 * b + 2]}, Matrix3::load(prior_covariances + 9 * b)};
+        const Point found = aisle::triangulate(rays.data(), count, prior, point_deviation);
+        positions[3 * b] = found.position.x, positions[3 * b + 1] = found.position.y, positions[3 * b + 2] = found.position.z;
+        found.covariance.store(covariances + 9 * b);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* update_points(Values values, Py_ssize_t given) {
+    Arguments arguments("update_points", values, given, 11);
+    const HeldLenses& held = held_lenses(arguments.object());
+    const double* c = arguments.in<double>(5);
+    const PointConfig config{c[0], c[1], c[2], c[3], c[4]};
+    const int64_t stamp_ns = arguments.integer();
+    const int64_t persons = arguments.rows(2 * sizeof(double));
+    const double* bodies = arguments.in<double>(2 * persons);
+    double* means = arguments.out<double>(18 * persons);
+    double* covariances = arguments.out<double>(108 * persons);
+    int64_t* seen_ns = arguments.out<int64_t>(3 * persons);
+    const int64_t count = arguments.rows(sizeof(int64_t));
+    const int64_t* cameras = arguments.places(count, held.cameras);
+    const int64_t* whom = arguments.places(count, persons, -1);
+    const double* ages = arguments.in<double>(count);
+    const double* keypoints = arguments.in<double>(51 * count);
+    aisle::update_points(held.lenses, config, {persons, bodies, means, covariances, seen_ns}, count, cameras, ages, keypoints, whom,
+                         stamp_ns);
+    Py_RETURN_NONE;
+}
+
+PyObject* inside_polygon(Values values, Py_ssize_t given) {
+    Arguments arguments("inside_polygon", values, given, 4);
+    const int64_t corners = arguments.rows(2 * sizeof(double));
+    const double* polygon = arguments.in<double>(2 * corners);
+    const int64_t points = arguments.rows(2 * sizeof(double));
+    const double* positions = arguments.in<double>(2 * points);
+    const double* margins = arguments.in<double>(points);
+    bool* inside = arguments.out<bool>(points);
+    aisle::inside_polygon(corners, polygon, points, positions, margins, inside);
+    Py_RETURN_NONE;
+}
+
+PyObject* hidden(Values values, Py_ssize_t given) {
+    Arguments arguments("hidden", values, given, 4);
+    const double radius = arguments.number();
+    const int64_t cameras = arguments.rows(2 * sizeof(double));
+    const double* eyes = arguments.in<double>(2 * cameras);
+    const int64_t persons = arguments.rows(2 * sizeof(double));
+    const double* positions = arguments.in<double>(2 * persons);
+    bool* result = arguments.out<bool>(cameras * persons);
+    aisle::hidden(cameras, eyes, persons, positions, radius, result);
+    Py_RETURN_NONE;
+}
+
+PyObject* predict(Values values, Py_ssize_t given) {
+    Arguments arguments("predict", values, given, 5);
+    const int64_t axes = arguments.integer();
+    if (axes < 1) {
+        PyErr_Format(PyExc_ValueError, "predict: got %lld axes, expected 1 or more", static_cast<long long>(axes));
+        throw PythonError{};
+    }
+    const double dt_s = arguments.number(), density = arguments.number();
+    const int64_t states = arguments.rows(2 * static_cast<std::size_t>(axes) * sizeof(double));
+    double* means = arguments.out<double>(2 * axes * states);
+    double* covariances = arguments.out<double>(4 * axes * axes * states);
+    aisle::predict(states, axes, dt_s, density, means, covariances);
+    Py_RETURN_NONE;
+}
+
+template <PyObject* (*function)(Values, Py_ssize_t)>
+PyObject* called(PyObject*, Values values, Py_ssize_t count) {
+    try {
+        return function(values, count);
+    } catch (const PythonError&) {
+        return nullptr;
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
+}
+
+template <PyObject* (*function)(Values, Py_ssize_t)>
+PyMethodDef method(const char* name, const char* text) {
+    return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&called<function>)), METH_FASTCALL, text};
+}
+
+PyMethodDef kMethods[] = {
+    method<lenses>("lenses", "lenses(rows, columns, step_px, border_px, positions, rotations, sizes, focal_px, table) -> handle"),
+    method<directions>("directions", "directions(lenses, cameras, pixels, result)"),
+    method<project>("project", "project(lenses, body, cameras, boxes, keypoints, *results)"),
+    method<merged>("merged", "merged(information, vector, reach, shares, *results)"),
+    method<settled_shares>("settled_shares", "settled_shares(expected_information, expected_vector, whose, *evidence), shares in place"),
+    method<trust>("trust", "trust(places, means, whose, positions, spreads, result)"),
+    method<fuse>("fuse", "fuse(means, covariances, whose, positions, ages, precisions), the first two in place"),
+    method<correct_bodies>("correct_bodies", "correct_bodies(huber, share, least, means, covariances, statures, whose, *evidence)"),
+    method<gate>("gate", "gate(limit, asked, free, cameras, camera_of, distances, gains, owner, shared) -> bool"),
+    method<innovations>("innovations", "innovations(means, covariances, ages, positions, spreads, *results)"),
+    method<triangulate>("triangulate", "triangulate(deviation, means, covariances, weights, angles, origins, directions, *results)"),
+    method<update_points>("update_points", "update_points(lenses, config, stamp, bodies, *points, *detections), points in place"),
+    method<inside_polygon>("inside_polygon", "inside_polygon(polygon, positions, margins, result)"),
+    method<hidden>("hidden", "hidden(radius, eyes, positions, result)"),
+    method<predict>("predict", "predict(axes, dt_s, density, means, covariances), the last two in place"),
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_compiled", "See aisle_kernels.", -1, kMethods, nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__compiled() { return PyModule_Create(&kModule); }

@@ -1,0 +1,116 @@
+"""The compiled functions against the same in NumPy, and what they say to wrong arguments."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import aisle_kernels
+
+RNG = np.random.default_rng
+
+
+def positive(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
+    roots = rng.normal(size=(count, size, size))
+    return roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(size)
+
+
+def lenses() -> object:
+    """A pinhole camera with a focal length of 100 px that looks along the store's x axis; grid points every 10 px of 200 x 100 px."""
+    u, v = np.meshgrid(np.arange(21) * 10.0, np.arange(11) * 10.0)
+    table = np.column_stack([(u.ravel() - 100.0) / 100.0, (v.ravel() - 50.0) / 100.0])
+    rotation = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    return aisle_kernels.lenses(11, 21, 10.0, 0.0, np.zeros((1, 3)), rotation[None], np.array([[200.0, 100.0]]), np.array([100.0]), table)
+
+
+def test_rays_lie_between_those_of_the_grid() -> None:
+    handle = lenses()
+    # What the handle was made of lives as long as it does.
+    gc.collect()
+    rays = np.empty((3, 3))
+    pixels = np.array([[100.0, 50.0], [133.0, 41.0], [np.nan, 50.0]])
+    aisle_kernels.directions(handle, np.zeros(3, dtype=int), pixels, rays)
+    np.testing.assert_allclose(rays[:2], [[1.0, 0.0, 0.0], [1.0, -0.33, 0.09]], atol=1e-12)
+    assert np.isnan(rays[2]).all()
+
+
+def test_hidden_is_who_stands_behind_another_one() -> None:
+    eyes, hidden = np.array([[0.0, 0.0], [10.0, 0.0]]), np.empty((2, 3), dtype=bool)
+    aisle_kernels.hidden(0.25, eyes, np.array([[2.0, 0.0], [5.0, 0.1], [5.0, 3.0]]), hidden)
+    assert hidden.tolist() == [[False, True, False], [True, False, False]]
+
+
+def test_gate_gives_at_once_what_nobody_contests() -> None:
+    """Persons 0 and 1 contest detection 0; person 2 has two detections of camera 1; person 3 alone has detection 3."""
+    distances = np.full((4, 4), 99.0)
+    for person, detection in ((0, 0), (1, 0), (2, 1), (2, 2), (3, 3)):
+        distances[person, detection] = 1.0
+    owner, shared = np.full(4, -1), np.empty((4, 4), dtype=bool)
+    everybody = np.ones(4, dtype=bool)
+    cameras, gains = np.array([0, 1, 1, 1]), np.ones((4, 4))
+    assert aisle_kernels.gate(9.0, everybody, everybody, 2, cameras, distances, gains, owner, shared)
+    assert owner.tolist() == [-1, -1, -1, 3]
+    assert np.argwhere(shared).tolist() == [[0, 0], [1, 0], [2, 1], [2, 2]]
+    # Who is not asked contests nothing.
+    assert aisle_kernels.gate(9.0, np.array([True, False, True, True]), everybody, 2, cameras, distances, gains, owner, shared)
+    assert owner.tolist() == [0, -1, -1, 3]
+
+
+def test_bodies_without_open_sides_are_corrected_as_by_plain_positions() -> None:
+    """One detection for each of two persons whose statures are known: its evidence is a position with a covariance."""
+    rng = RNG(3)
+    means, covariances = rng.normal(size=(2, 4)), positive(rng, 2, 4)
+    statures = np.array([[1.0, 1e-12], [1.1, 1e-12]])
+    places = means[:, :2] + 0.01
+    precisions = np.linalg.inv(positive(rng, 2, 2))
+    information, vector = np.zeros((2, 3, 3)), np.zeros((2, 3))
+    information[:, :2, :2] = precisions
+    vector[:, :2] = np.einsum("mij,mj->mi", precisions, places)
+    plain = means.copy(), covariances.copy()
+    aisle_kernels.fuse(*plain, np.array([0, 1]), places, np.zeros(2), precisions)
+    sides = np.zeros((2, 2)), np.tile([1.0, 0.0, 0.0], (2, 1))
+    aisle_kernels.correct_bodies(
+        2.0, 0.1, 0.02**2, means, covariances, statures, np.array([0, 1]), np.zeros(2), information, vector, *sides
+    )
+    np.testing.assert_allclose(means, plain[0], atol=1e-6)
+    np.testing.assert_allclose(covariances, plain[1], atol=1e-6)
+    np.testing.assert_allclose(statures, [[1.0, 0.02**2], [1.1, 0.02**2]])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"whose": np.array([0, 2])}, IndexError, "argument 3 holds 2, expected 0 to 1"),
+        ({"whose": np.array([0.0, 1.0])}, TypeError, "argument 3 is an array of 'd', expected 'l'"),
+        ({"means": np.zeros((2, 4), dtype=np.float32)}, TypeError, "argument 1 is an array of 'f', expected 'd'"),
+        ({"positions": np.zeros((3, 2))}, ValueError, "argument 4 has 6 numbers, expected 4"),
+        ({"positions": np.zeros((2, 4))[:, :2]}, ValueError, "contiguous"),
+        ({"covariances": np.zeros((2, 4, 4))}, ArithmeticError, "singular"),
+        ({"covariances": None}, TypeError, "buffer|bytes-like"),
+    ],
+)
+def test_wrong_arguments_are_told(change: dict, error: type[Exception], words: str) -> None:
+    arguments = {
+        "means": np.zeros((2, 4)),
+        "covariances": np.tile(np.eye(4), (2, 1, 1)),
+        "whose": np.array([0, 1]),
+        "positions": np.zeros((2, 2)),
+        "ages": np.zeros(2),
+        "precisions": np.tile(np.eye(2), (2, 1, 1)),
+    }
+    with pytest.raises(error, match=words):
+        aisle_kernels.fuse(*(arguments | change).values())
+
+
+def test_what_may_not_be_written_to_is_refused() -> None:
+    means = np.zeros((1, 4))
+    means.flags.writeable = False
+    with pytest.raises(ValueError, match=r"read-only|writ"):
+        aisle_kernels.predict(2, 0.1, 1.0, means, np.zeros((1, 4, 4)))
+
+
+def test_a_call_with_too_few_arguments_is_refused() -> None:
+    with pytest.raises(TypeError, match="fuse: got 1 arguments, expected 6"):
+        aisle_kernels.fuse(np.zeros((1, 4)))
