@@ -54,6 +54,8 @@ _FORESEEN = 1 << 62
 _BACKLOG_NS = NANOSECONDS // 2
 #: Open carts are shown at once rather than to the last digit: so many hypotheses will do.
 _FORESEEN_HYPOTHESES = 10
+#: A slow lift is reported in so many parts at most.
+_MOST_PARTS = 3
 #: Events at one time and this near to each other (m) may be one hand's.
 _ONE_HAND_M = 0.35
 #: Events that overlap by less than this were one after the other: loads take a while to be steady.
@@ -300,19 +302,25 @@ class CartFusion:
         return parts if separate_gain(judge.log_evidence, apart, event, len(parts)) > 0 else []
 
     def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
-        """The event together with the next one on its shelf, which is then taken from those that wait, if both are likelier one move."""
-        config = self._config
-        nexts = [other for *_, other in self._pending if may_belong_together(event, other, config.split_gap_s)]
-        if not nexts:
-            return []
-        other = min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event))
-        whole = joined(event, other)
-        evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, self._judge_of(other).log_evidence)
-        if join_gain(*evidence, (float(event.change.sum()), float(other.change.sum())), config) <= 0:
-            return []
-        self._pending = [entry for entry in self._pending if entry[-1] is not other]
-        heapq.heapify(self._pending)
-        return [whole]
+        """The event together with the next one or two on its shelf, which are then taken from those that wait, if they are likelier one
+        move."""
+        whole, parts, evidence = event, [event], [judge.log_evidence]
+        while len(parts) < _MOST_PARTS and (other := self._next_part(whole, parts)) is not None:
+            whole = joined(whole, other)
+            parts.append(other)
+            evidence.append(self._judge_of(other).log_evidence)
+            changes = [float(part.change.sum()) for part in parts]
+            if join_gain(self._judge_of(whole).log_evidence, evidence, changes, self._config) > 0:
+                self._pending = [entry for entry in self._pending if not any(entry[-1] is part for part in parts)]
+                heapq.heapify(self._pending)
+                return [whole]
+        return []
+
+    def _next_part(self, whole: ShelfEvent, parts: list[ShelfEvent]) -> ShelfEvent | None:
+        """The first of the waiting events that may go on with what some parts make."""
+        nexts = [other for *_, other in self._pending if not any(other is part for part in parts)]
+        nexts = [other for other in nexts if may_belong_together(whole, other, self._config.split_gap_s)]
+        return min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event), default=None)
 
     def _judge(self, event: ShelfEvent, judge: EventJudge, result: StepResult) -> None:
         visits = list(self._sessions.visits.values())

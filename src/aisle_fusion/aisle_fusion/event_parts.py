@@ -77,16 +77,19 @@ def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
     )
 
 
-def join_gain(whole: float, parts: tuple[float, float], changes: tuple[float, float], config: PartsConfig) -> float:
-    """Log odds that two events of ``changes`` (kg) are one move, from their log evidences (densities per kg).
+def join_gain(whole: float, parts: Sequence[float], changes: Sequence[float], config: PartsConfig) -> float:
+    """Log odds that events of ``changes`` (kg) are one move, from their log evidences (densities per kg).
 
-    A move in one direction may be split at any share of it; of one in both directions the smaller part is a hand that came or went.
+    A move in one direction may be split at any share of it; of two in both directions the smaller part is a hand that came or went.
     """
-    if changes[0] * changes[1] > 0:
-        chance = config.split_share / max(abs(changes[0] + changes[1]), 1e-3)
-    else:
-        hand = min(abs(changes[0]), abs(changes[1]))
+    total = abs(sum(changes))
+    if all(change * changes[0] > 0 for change in changes):
+        chance = (config.split_share / max(total, 1e-3)) ** (len(parts) - 1)
+    elif len(parts) == 2:
+        hand = min(map(abs, changes))
         chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg))
+    else:
+        chance = 0.0
     return whole - sum(parts) + float(np.log(chance + 1e-300))
 
 

@@ -8,7 +8,7 @@ from fusion_scene import closed_carts, contents, enters_and_leaves, gate_heartbe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisle_fusion.event_parts import joined, may_belong_together, opposite_parts
+from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts
 
 ORDER = [str(i) for i in range(1, 13)]
 
@@ -77,3 +77,12 @@ def test_parts_have_all_plates_once_and_the_whole_change(changes):
     parts = opposite_parts(event, ORDER, 0.015)
     assert sorted(plate for part in parts for plate in part.plates) == sorted(event.plates)
     assert np.isclose(sum(part.change.sum() for part in parts), event.change.sum())
+
+
+def test_three_parts_of_a_slow_lift_are_one_where_two_are_not():
+    """Densities: together they weigh as much as one thing that stands there, by two or alone only as less likely ones."""
+    config = PartsConfig()
+    parts, changes = (1.5, 1.0, 0.5), (-0.09, -0.105, -0.07)
+    assert join_gain(-1.0, parts[:2], changes[:2], config) < 0
+    assert join_gain(7.5, parts, changes, config) > 0
+    assert join_gain(7.5, parts, (-0.09, -0.105, 0.07), config) < 0
