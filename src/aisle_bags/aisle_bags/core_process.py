@@ -80,7 +80,7 @@ class CoreProcess:
 
     def __init__(self, task: CoreTask) -> None:
         self._name = task.name
-        context = multiprocessing.get_context("fork" if _can_fork() else "spawn")
+        context = multiprocessing.get_context("fork" if can_fork() else "spawn")
         self._receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=_run, args=(task, sender, self._receiver), daemon=True, name=task.name)
         with warnings.catch_warnings():
@@ -123,7 +123,7 @@ class CoreProcess:
                     yield key, StepResult([_arrived(record) for record in records], warnings)
 
 
-def _can_fork() -> bool:
+def can_fork() -> bool:
     """A forked process begins at once, a fresh one with a second of imports. But a forked one inherits the locks that other threads hold,
     without the threads."""
     return threading.active_count() == 1

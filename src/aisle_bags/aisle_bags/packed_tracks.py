@@ -37,15 +37,17 @@ def packed(tracks: Tracks) -> PackedTracks:
 
 
 def unpacked(packed_tracks: PackedTracks) -> Tracks:
-    """The arrays of one person share the memory of his row."""
+    """The arrays of one person share memory with those of the others."""
     stamp_ns, people, rows = packed_tracks
-    return Tracks(stamp_ns, tuple(_track(*person, row) for person, row in zip(people, rows, strict=True)))
-
-
-def _track(track: str, existence: float, unseen_s: float, row: np.ndarray) -> Track:
-    points = (_point(row[_POINTS + number * _POINT_SIZE :][:_POINT_SIZE]) for number in range(len(_POINT_NAMES)))
-    return Track(track, row[_POSITION], row[_VELOCITY], row[_COVARIANCE].reshape(4, 4), existence, unseen_s, *points)
-
-
-def _point(part: np.ndarray) -> BodyPoint | None:
-    return BodyPoint(part[1:4], part[4:].reshape(3, 3)) if part[0] else None
+    parts = rows[:, _POINTS:].reshape(-1, _POINT_SIZE)
+    # Iterating over an array is the quickest way to the arrays in it.
+    known = zip(parts[:, 0].tolist(), parts[:, 1:4], parts[:, 4:].reshape(-1, 3, 3), strict=True)
+    points = iter([BodyPoint(position, covariance) if is_known else None for is_known, position, covariance in known])
+    positions, velocities, covariances = rows[:, _POSITION], rows[:, _VELOCITY], rows[:, _COVARIANCE].reshape(-1, 4, 4)
+    tracks = (
+        Track(track, position, velocity, covariance, existence, unseen_s, *body)
+        for (track, existence, unseen_s), position, velocity, covariance, *body in zip(
+            people, positions, velocities, covariances, points, points, points, strict=True
+        )
+    )
+    return Tracks(stamp_ns, tuple(tracks))

@@ -20,7 +20,7 @@ from operator import itemgetter
 
 from aisle_bags.bag_images import decode_frame, image_topics
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
-from aisle_bags.core_process import CoreProcess, CoreTask, ShelfTask, TrackerTask, run_here
+from aisle_bags.core_process import CoreProcess, CoreTask, ShelfTask, TrackerTask, can_fork, run_here
 from aisle_bags.core_settings import CoreSettings
 from aisle_bags.event_order import EventOrder
 from aisle_bags.offline import OfflineResult, OfflineRunner
@@ -52,8 +52,8 @@ _NEEDED: dict[str, tuple[tuple[type, str], ...]] = {
     "weights": ((Tracks, "tracks"), (ScaleReading, "weights")),
     "events": ((Tracks, "tracks"), (ShelfEvents, "shelf events")),
 }
-#: Below this many messages more processes take longer to start than they save.
-_WORTH_PROCESSES = 30_000
+#: Below this many messages more processes take longer to start than they save: forked ones and fresh ones.
+_WORTH_FORKS, _WORTH_FRESH = 2_000, 30_000
 _DETECTIONS = conversions.MESSAGE_TYPES[PersonDetections]
 
 
@@ -154,7 +154,7 @@ def _tasks(reader: BagReader, plan: ReplayPlan, store: Store, settings: CoreSett
 
 
 def _processes_for(plan: ReplayPlan) -> int:
-    worth = sum(topic.count for topic in plan.records) >= _WORTH_PROCESSES
+    worth = sum(topic.count for topic in plan.records) >= (_WORTH_FORKS if can_fork() else _WORTH_FRESH)
     return 3 if worth and len(os.sched_getaffinity(0)) > 1 else 1
 
 

@@ -33,7 +33,7 @@ The methods are described where they are used, in ``aisle_perception``.
 ``hidden(radius, eyes [C, 2], positions [N, 2], ...)``
     hidden bool [C, N] (``view_coverage``)
 ``triangulate(deviation, means [B, 3], covariances [B, 3, 3], weights [B, K], angles [B, K], origins [B, K, 3], directions, ...)``
-    positions [B, 3], covariances [B, 3, 3] (``triangulation``)
+    points of the body [B, 3] m from up to K rays each, with covariances [B, 3, 3] (``body_points``); weights 0: no ray, 1: full trust
 ``update_points(lenses, config [5], stamp_ns, bodies [N, 2], means [3N, 6], covariances [3N, 6, 6], seen_ns [3N], cameras [M], whom [M],``
 ``ages [M], keypoints [M, 17, 3])``
     changes means, covariances and seen_ns (``body_points``); ``whom`` -1: nobody

@@ -37,7 +37,8 @@ void settled_shares(int64_t detections, const double* information, const double*
 void trust(int64_t detections, const double* positions, const double* spreads, const int64_t* whose, int64_t persons,
            const double* places, const double* means, double* weights);
 
-// Squared Mahalanobis distance of a detection, `age` s old, to a state [4] with covariance [4, 4], and log det of the innovation's covariance.
+// Squared Mahalanobis distance of a detection, `age` s old, to a state [4] with covariance [4, 4], and log det of the innovation's
+// covariance.
 void innovation(const double* mean, const double* covariance, double age, const double* position, const double* spread, double& distance,
                 double& log_determinant);
 
@@ -48,8 +49,8 @@ struct Evidence {
     const double *ages, *information, *vector, *reach, *shares;
 };
 
-// Persons [N]: `means` [N, 4], `covariances` [N, 4, 4], and what is known of their `statures` [N, 2] (mean, as multiple of the population's,
-// and variance).
+// Persons [N]: `means` [N, 4], `covariances` [N, 4, 4], and what is known of their `statures` [N, 2] (mean, as multiple of the
+// population's, and variance).
 struct Persons {
     int64_t count;
     double *means, *covariances, *statures;

@@ -63,8 +63,8 @@ Point prior_of(const PointModel& model, Vector2 body) {
     return {{body.x, body.y, model.height}, Matrix3::diagonal(across, across, upright)};
 }
 
-// Covariance intersection of estimates of which nobody knows how far they depend on one another (Julier, Uhlmann, A Non-divergent Estimation
-// Algorithm in the Presence of Unknown Correlations, 1997); the weight of least trace.
+// Covariance intersection of estimates of which nobody knows how far they depend on one another (Julier, Uhlmann, A Non-divergent
+// Estimation Algorithm in the Presence of Unknown Correlations, 1997); the weight of least trace.
 Point intersected(const Point& first, const Point& second) {
     const Matrix3 one = inverse(first.covariance), other = inverse(second.covariance);
     Matrix3 best;

@@ -1,4 +1,4 @@
-// Heads and wrists from rays (the methods: aisle_perception.triangulation and aisle_perception.body_points).
+// Heads and wrists from rays (the methods: aisle_perception.body_points).
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@ struct Point {
     Matrix3 covariance;
 };
 
+// The point that rays come nearest to, with a prior. `point_deviation` m: how far the cameras' idea of the point differs from view to view
+// (a wrist is no mathematical point).
 Point triangulate(const Ray* rays, int64_t count, const Point& prior, double point_deviation);
 
 // aisle_perception.body_points.BodyPointConfig.

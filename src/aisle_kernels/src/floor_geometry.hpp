@@ -11,8 +11,8 @@ void inside_polygon(int64_t corners, const double* polygon, int64_t points, cons
 // Of each of C cameras [C, 2] and N persons [N, 2], result [C, N]: whether somebody stands between them, within `radius` m of the line.
 void hidden(int64_t cameras, const double* eyes, int64_t persons, const double* positions, double radius, bool* result);
 
-// N states of `axes` positions and their velocities, moved on by `dt_s` s: white acceleration of spectral density `density` (Bar-Shalom, Li,
-// Kirubarajan: Estimation with Applications to Tracking, 6.2.2).
+// N states of `axes` positions and their velocities, moved on by `dt_s` s: white acceleration of spectral density `density` (Bar-Shalom,
+// Li, Kirubarajan: Estimation with Applications to Tracking, 6.2.2).
 void predict(int64_t states, int64_t axes, double dt_s, double density, double* means, double* covariances);
 
 }  // namespace aisle

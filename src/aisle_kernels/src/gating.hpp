@@ -19,8 +19,8 @@ struct Candidates {
     const double *distances, *gains;
 };
 
-// Most detections have one possible person who has no other detection of that camera: those are given to him in `owner` [M]. The other pairs
-// are marked in `shared` [N, M]; whether there are any.
+// Most detections have one possible person who has no other detection of that camera: those are given to him in `owner` [M]. The other
+// pairs are marked in `shared` [N, M]; whether there are any.
 inline bool gate(const Candidates& c, int64_t* owner, bool* shared) {
     std::vector<int> possible(static_cast<std::size_t>(c.detections)), in_frame(static_cast<std::size_t>(c.persons * c.number_of_cameras));
     for (int64_t n = 0; n < c.persons; ++n) {

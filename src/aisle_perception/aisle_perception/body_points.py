@@ -1,4 +1,11 @@
-"""Head and wrists of tracked persons: triangulated from the cameras that see them, then filtered in 3-D."""
+"""Head and wrists of tracked persons: triangulated from the cameras that see them, then filtered in 3-D.
+
+Triangulation is weighted least squares of the distances to the rays (Hartley & Zisserman, Multiple View Geometry, 12.2, in its ray form),
+repeated with the weights of the true depths and Cauchy's robust weights: as distances to fixed rays are linear in the point, each round is
+a Gauss-Newton step on the angular errors. A prior (where a head or wrist can be, given the body) makes the answer honest when one camera
+alone sees the point: on the ray, uncertain along it. The arithmetic, with what is known of heads and wrists, is in
+``aisle_kernels/src/body_points.cpp``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inverses of many matrices of 2 x 2 or 3 x 3 written out: for so small ones a general solver's call for each costs more than the sums.
+"""Many matrices of 2 x 2, written out: for so small ones a general solver's call for each costs more than the sums.
 
 Cofactors over the determinant (Golub & Van Loan, Matrix Computations, 1.1 and 2.1). Their error grows with the square of the condition
 number, relative to 1e-16: with 1 cm across and 1 m along a ray that is 1e-8. A general solver is for what is known less evenly.
@@ -7,11 +7,6 @@ number, relative to 1e-16: with 1 cm across and 1 m along a ray that is 1e-8. A 
 from __future__ import annotations
 
 import numpy as np
-
-#: Entries (row by row) of a 3 x 3 matrix that make its adjugate: first times second less third times fourth of nine each.
-_COFACTORS = np.array(
-    [[4, 2, 1, 5, 0, 2, 3, 1, 0], [8, 7, 5, 6, 8, 3, 7, 6, 4], [5, 1, 2, 3, 2, 0, 4, 0, 1], [7, 8, 4, 8, 6, 5, 6, 7, 3]]
-).ravel()
 
 
 def inverse2(matrices: np.ndarray) -> np.ndarray:
@@ -23,17 +18,6 @@ def inverse2(matrices: np.ndarray) -> np.ndarray:
     determinant = matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
     inverse /= determinant[..., None, None]
     return inverse
-
-
-def inverse3(matrices: np.ndarray) -> np.ndarray:
-    """Inverses of regular ``matrices`` float64 [..., 3, 3]."""
-    entries = matrices.reshape(*matrices.shape[:-2], 9)
-    factors = entries.take(_COFACTORS, axis=-1)
-    adjugate = factors[..., :9] * factors[..., 9:18]
-    adjugate -= factors[..., 18:27] * factors[..., 27:]
-    determinant = np.einsum("...i,...i->...", entries[..., :3], adjugate[..., ::3])
-    adjugate /= determinant[..., None]
-    return adjugate.reshape(matrices.shape)
 
 
 def squared_mahalanobis2(difference: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 
 from aisle_perception.kalman import squared_mahalanobis
-from aisle_perception.small_matrices import greatest_deviation2, inverse2, inverse3, squared_mahalanobis2
+from aisle_perception.small_matrices import greatest_deviation2, inverse2, squared_mahalanobis2
 
 
-@pytest.mark.parametrize(("inverse", "size"), [(inverse2, 2), (inverse3, 3)])
 @pytest.mark.parametrize("shape", [(), (0,), (40,), (4, 7)])
-def test_inverses_of_any_regular_matrices_are_numpys(inverse, size: int, shape: tuple[int, ...]) -> None:
-    matrices = np.random.default_rng(1).normal(size=(*shape, size, size)) + 3.0 * np.eye(size)
-    np.testing.assert_allclose(inverse(matrices), np.linalg.inv(matrices), rtol=1e-9, atol=1e-11)
-
-
-def test_a_covariance_as_long_and_thin_as_a_ray_is_inverted_exactly_enough() -> None:
-    """Known to a centimetre across and to a metre along, turned anyhow."""
-    rng = np.random.default_rng(2)
-    turned, _ = np.linalg.qr(rng.normal(size=(50, 3, 3)))
-    covariances = turned @ np.diag([1e-4, 1e-4, 1.0]) @ np.swapaxes(turned, -1, -2)
-    exact = turned @ np.diag([1e4, 1e4, 1.0]) @ np.swapaxes(turned, -1, -2)
-    np.testing.assert_allclose(inverse3(covariances), exact, atol=1e-7 * 1e4)
+def test_inverses_of_any_regular_matrices_are_numpys(shape: tuple[int, ...]) -> None:
+    matrices = np.random.default_rng(1).normal(size=(*shape, 2, 2)) + 3.0 * np.eye(2)
+    np.testing.assert_allclose(inverse2(matrices), np.linalg.inv(matrices), rtol=1e-9, atol=1e-11)
 
 
 def test_distances_and_deviations_are_those_of_the_general_methods() -> None:

@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--remap", type=_remapping, action="append", default=[], metavar="A:=B", help="with --live: play topic A under the name B"
     )
-    parser.add_argument("--jobs", type=int, choices=(1, 2, 3), help="processes for an offline replay (default: 3 for long recordings)")
+    parser.add_argument(
+        "--jobs", type=int, choices=(1, 2, 3), help="processes for an offline replay (default: 3, but 1 for short recordings)"
+    )
     parser.add_argument("--parameters", type=Path, metavar="FILE", help="ROS parameter file of the cores (default: config/graph.yaml)")
 
 

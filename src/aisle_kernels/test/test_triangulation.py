@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aisle_perception.triangulation import triangulate
+import aisle_kernels
 
 EYES = np.array([[0.0, 0.0, 2.5], [4.0, 0.0, 2.5], [4.0, 3.0, 2.5], [0.0, 3.0, 2.5]])
 POINT = np.array([2.2, 1.4, 1.1])
@@ -15,8 +15,10 @@ PRIOR = np.diag([0.09, 0.09, 0.12])[None]
 def _solve(directions: np.ndarray, eyes: np.ndarray = EYES, deviation: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
     shape = (1, len(eyes))
     directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
-    point, covariance = triangulate(eyes[None], directions[None], np.full(shape, deviation), np.ones(shape), PRIOR_MEAN, PRIOR, 0.01)
-    return point[0], covariance[0]
+    point, covariance = np.empty(3), np.empty((3, 3))
+    rays = np.ones(shape), np.full(shape, deviation), eyes[None], directions[None]
+    aisle_kernels.triangulate(0.01, PRIOR_MEAN, PRIOR, *rays, point, covariance)
+    return point, covariance
 
 
 def test_crossing_rays_meet_in_the_point() -> None:
@@ -56,3 +58,15 @@ def test_covariance_agrees_with_monte_carlo() -> None:
     nees = np.mean([e @ np.linalg.solve(c, e) for e, c in zip(errors, claimed, strict=True)])
     # Expected 3; rays that disagree by chance widen the covariance, so a little less.
     assert 1.5 < nees < 3.6
+
+
+def test_a_prior_as_long_and_thin_as_a_ray_is_kept_where_nothing_is_seen() -> None:
+    """Known to a centimetre across and to a metre along, turned anyhow: inverted twice."""
+    rng = np.random.default_rng(2)
+    turned, _ = np.linalg.qr(rng.normal(size=(50, 3, 3)))
+    priors = turned @ np.diag([1e-4, 1e-4, 1.0]) @ np.swapaxes(turned, -1, -2)
+    means, points, covariances = rng.normal(size=(50, 3)), np.empty((50, 3)), np.empty((50, 3, 3))
+    nothing = np.zeros((50, 0)), np.zeros((50, 0)), np.zeros((50, 0, 3)), np.zeros((50, 0, 3))
+    aisle_kernels.triangulate(0.01, means, priors, *nothing, points, covariances)
+    np.testing.assert_allclose(points, means, atol=1e-7)
+    np.testing.assert_allclose(covariances, priors, atol=1e-7)
