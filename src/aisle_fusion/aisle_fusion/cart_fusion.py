@@ -80,7 +80,7 @@ class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig, Sighting
     stray_hours: float = parameter(24.0, "A piece that was put elsewhere is remembered for this long (hours)", 0.01, 1000.0)
     strays: int = parameter(300, "Pieces put elsewhere that are remembered, the newest", 0, 100_000)
     open_carts: bool = parameter(
-        True, "Show carts while people shop, as they will likely be; final carts are the same without, and cost a third"
+        True, "Show carts while people shop, as they will likely be; final carts are the same without, at less than half the cost"
     )
 
 

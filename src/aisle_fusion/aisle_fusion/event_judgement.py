@@ -115,7 +115,7 @@ class EventJudge:
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         self._ratios = self._ratios_near(self._likelihood.share)
-        self._log_two_people = float(np.log(config.two_people_share / max(config.pair_share, 1e-12)))
+        self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self.candidates = self._candidates()
 

@@ -103,7 +103,7 @@ class _ShelfFront:
         """Of places [..., 2] on the floor to the nearest plate's front, m."""
         return np.sqrt(np.square(self.fronts - positions[..., None, :]).sum(axis=-1).min(axis=-1))
 
-    def of_all(self, samples: Sequence[Samples], reach: float) -> Iterator[_Seen | None]:
+    def each_seen(self, samples: Sequence[Samples], reach: float) -> Iterator[_Seen | None]:
         """How each of several people was seen, None for who was far away; what costs most is worked out for all together."""
         if not samples:
             return
@@ -162,7 +162,7 @@ class HandProximity:
         end_ns = event.end_ns + int(self._config.trail_s * NANOSECONDS)
         present = [visit for visit in visits if visit.entered_ns <= end_ns and not (visit.left_ns and visit.left_ns < start_ns)]
         samples = {visit.session: self._samples(visit, start_ns, end_ns, newer or {}) for visit in present}
-        seen = front.of_all([found for found in samples.values() if found is not None], self._config.reach_m)
+        seen = front.each_seen([found for found in samples.values() if found is not None], self._config.reach_m)
         measured = []
         for visit in present:
             found = self._unseen(visit, start_ns, front) if samples[visit.session] is None else self._seen(next(seen))

@@ -1,0 +1,48 @@
+"""The candidates of one event: what is left out early could not have been kept."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from fusion_scene import at, shelf_event, small_store
+
+from aisle_fusion import event_judgement
+from aisle_fusion.cart_fusion import CartFusionConfig
+from aisle_fusion.dynamic_planogram import Planogram, Stray
+from aisle_fusion.event_judgement import EventJudge, Scene
+from aisle_fusion.hand_proximity import Proximity
+from aisle_fusion.item_likelihood import ProductWeights
+
+STORE, CONFIG, PLATES = small_store(), CartFusionConfig(), 12
+
+
+def judged(seed: int) -> EventJudge:
+    """Some people at a shelf, one of them with something in the cart; one or two plates change."""
+    rng = np.random.default_rng(seed)
+    visits = [f"v{number}" for number in range(int(rng.integers(1, 6)))]
+    near = [Proximity(visit, np.exp(rng.uniform(-4, 4.6, PLATES)), rng.uniform(0, 2, PLATES)) for visit in visits]
+    plate = int(rng.integers(1, PLATES))
+    kilograms = rng.choice([-1, 1], 2) * rng.uniform(0.02, 0.3, 2)
+    event = shelf_event(5, 6, "1", {plate: float(kilograms[0]), plate + 1: float(kilograms[1])}, deviation=0.002)
+    strays = [Stray("1", "1", 20, "tin", at(1))] if rng.random() < 0.5 else []
+    scene = Scene(near, {(visits[0], "green"): 2, (visits[-1], "box"): 1}, strays, {(visits[0], "green"): 0.7})
+    return EventJudge(Planogram(STORE, CONFIG), ProductWeights(STORE, CONFIG), CONFIG, event, scene)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_leaving_out_unlikely_pairs_early_changes_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judged(seed)
+    monkeypatch.setattr(event_judgement, "_ROUNDING", math.inf)
+    every = judged(seed)
+    assert found.candidates == every.candidates
+    assert found.bounds == every.bounds
+    assert found.log_evidence == every.log_evidence
+
+
+def test_something_is_left_out_early() -> None:
+    """Or the test above would say nothing."""
+    judges = [judged(seed) for seed in range(25)]
+    kept, every = (sum(len(judge._considered(kept_only)[0]) for judge in judges) for kept_only in (True, False))
+    assert kept < 0.8 * every
