@@ -48,7 +48,8 @@ class PlanogramConfig:
 
 class Stray(NamedTuple):
     """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``;
-    ``measured_kg``: what the plates felt then, which the same plates will feel again when it is taken (0: not known)."""
+    ``measured_kg``: what the plates felt then, which the same plates will feel again when it is taken (0: not known); ``lender``: the visit
+    that put it there and was not known to hold any ("": it was held): a thing of his own, or a hand that rested there."""
 
     gondola: str
     shelf: str
@@ -56,6 +57,7 @@ class Stray(NamedTuple):
     product: str
     since_ns: int = 0
     measured_kg: float = 0.0
+    lender: str = ""
 
 
 class Planogram:

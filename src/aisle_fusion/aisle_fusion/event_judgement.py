@@ -143,7 +143,7 @@ class EventJudge:
     @cached_property
     def dependence(self) -> Dependence:
         """On what the candidates' priors depend."""
-        strays = {stray for candidate in self.candidates for stray, _ in candidate.strays if candidate.judgement[0].quantity > 0}
+        strays = {stray for candidate in self.candidates for stray, _ in candidate.strays if _takes(candidate.judgement)}
         return Dependence(carts_of(candidate.judgement for candidate in self.candidates), strays, set(self._scene.rivals))
 
     def distance(self, visit: str) -> float:
@@ -160,7 +160,9 @@ class EventJudge:
             return Outcome(0.0)
         prior = self._held_prior(hypothesis.held, candidate.judgement) + self._rival_prior(hypothesis, candidate.judgement)
         if len(candidate.judgement) > 1:
-            return Outcome(prior + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300))
+            returned = tuple(stray for stray, _ in candidate.strays if stray in hypothesis.strays)
+            log_prior = prior + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300)
+            return Outcome(log_prior, removed=returned)
         return self._place_outcome(hypothesis, candidate, prior)
 
     def learn(self, posterior: Mapping[Judgement, float]) -> None:
@@ -215,11 +217,13 @@ class EventJudge:
         usual = candidate.home + candidate.elsewhere
         if move.quantity < 0:
             log_prior = prior + float(np.log(usual + 1e-300))
-            if candidate.elsewhere <= candidate.home or not move.visit or move.visit in self._scene.staff:
+            if not move.visit or move.visit in self._scene.staff:
                 return Outcome(log_prior)
+            lent = max(0, -move.quantity - hypothesis.held(move.visit, move.product))
+            astray = -move.quantity - lent if candidate.elsewhere > candidate.home else 0
             place = int(np.argmax(self._likelihood.single))
             stray = Stray(*self._shelf, place, move.product, self._event.end_ns, self._likelihood.total / -move.quantity)
-            return Outcome(log_prior, added=(stray,) * -move.quantity)
+            return Outcome(log_prior, added=(stray,) * astray + (stray._replace(lender=move.visit),) * lent)
         best, best_share, total = None, usual, usual
         for stray, likelihood in candidate.strays:
             if stray in hypothesis.strays:
@@ -250,7 +254,7 @@ class EventJudge:
         if not candidate.judgement:
             return candidate.log_likelihood
         place = candidate.home + candidate.elsewhere
-        if candidate.judgement[0].quantity > 0:
+        if len(candidate.judgement) == 1 and _takes(candidate.judgement):
             place += self._config.stray_share * sum(likelihood for _, likelihood in candidate.strays)
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
@@ -411,8 +415,17 @@ class EventJudge:
                 if together < least:
                     continue
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
-                found.append(Candidate(judgement, base + together, place))
+                found.append(Candidate(judgement, base + together, place, strays=self._taken_back(judgement)))
         return found
+
+    def _taken_back(self, judgement: Judgement) -> tuple[tuple[Stray, float], ...]:
+        """Of what people of a pair take, the things that were their own: one for each of the moves at most."""
+        found: list[tuple[Stray, float]] = []
+        for move in judgement:
+            own = (s for s in self._scene.strays if s.lender and s.lender == move.visit and s.product == move.product)
+            if move.quantity > 0 and (stray := next(own, None)) is not None:
+                found.append((stray, 1.0))
+        return tuple(found)
 
     def _side(self, product: str, count: int, places: np.ndarray) -> list[tuple[str, float]]:
         """As ``_who``, of one of a pair's moves."""
@@ -453,3 +466,7 @@ class EventJudge:
         mask[np.unique(places // PLACES_PER_PLATE)] = 1.0
         share = self._likelihood.share * mask
         return share / share.sum() if share.sum() > 0 else self._likelihood.share
+
+
+def _takes(judgement: Judgement) -> bool:
+    return any(move.quantity > 0 for move in judgement)

@@ -452,7 +452,9 @@ def _child(
     effects = []
     for move in judgement:
         if move.visit:
-            change = max(move.quantity, -parent.held(move.visit, move.product))
+            # Who takes back what was his own has not taken it from the shop.
+            own = sum(stray.lender == move.visit and stray.product == move.product for stray in outcome.removed)
+            change = max(move.quantity - own, -parent.held(move.visit, move.product))
             if change:
                 effects.append((move.visit, move.product, change))
     strays = parent.strays

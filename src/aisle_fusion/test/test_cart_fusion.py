@@ -95,6 +95,14 @@ def test_a_thing_put_back_before_another_is_taken_from_there_is_no_hand():
     assert len(cart.lines[0].evidence) == 3
 
 
+@pytest.mark.parametrize("left", [-0.252, -0.312], ids=["hand", "hand with goods"])
+def test_a_hand_that_rests_for_long_is_not_bought_when_it_leaves(left: float):
+    """It weighs as much as a jar stands for; who never held one has none when that weight goes again. What went beside it was taken."""
+    rest, leaves = shelf_event(8, 8.6, "1", {7: 0.12, 8: 0.13}), shelf_event(16, 16.6, "1", {7: 0.48 * left, 8: 0.52 * left})
+    cart = only_cart(alone(rest, leaves, reaches=[(7.5, 17, "1", 7.5)]))
+    assert contents(cart) == ({} if left > -0.3 else {"green": 1})
+
+
 def test_put_back_leaves_the_cart():
     pick = shelf_event(8, 9, "1", {7: -0.06})
     put = shelf_event(14, 15, "1", {7: 0.03, 8: 0.03})
