@@ -29,8 +29,8 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
-#: While a shelf settles, its plates may wander by this share of what they may be off.
-SETTLING_STEADY = 0.6
+#: While a shelf settles, its plates come nearer within a second by this share of what they are still off by then.
+SETTLING_STEADY = 1.2
 #: What stands still in noise only for so long, in bins, is told from hands and slow lifts less strictly.
 PATIENCE_BINS = 34
 #: A hand's force wanders by more than this share of it within a second, and over longer times by more than that.
@@ -55,8 +55,8 @@ ELSEWHERE_SHARE = 0.3
 PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
 SMALL_CHANGES = 2.5
-#: Small changes, which may be a plate that creeps, need so many times the significance.
-SMALL_FACTOR = 1.5
+#: Small changes that show only in the long run, which may be plates that creep, need so many times the significance.
+HIDDEN_FACTOR = 1.5
 #: A change is clear when it is so many times what a steady load may wander.
 CLEAR_RANGES = 4.0
 #: Goods that came and goods that went at once are told apart from a shelf that bends from so many times the least change on.
@@ -152,6 +152,8 @@ class ShelfChanges:
         self._heavier_bins = bins(config.heavier_s)
         self._longest_bins = bins(config.longest_event_s)
         self._chains: list[_Chain] = []
+        #: Plates whose latest change showed only in the long run.
+        self._hidden = np.zeros(len(capacity), dtype=bool)
         #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
         self.impossible: list[int] = []
@@ -168,11 +170,14 @@ class ShelfChanges:
             fresh = levels.triggered()
         if len(fresh):
             levels.activate(fresh)
+            self._hidden[fresh] = False
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
             self._drop_silent(outcome)
             near = self._near_activity() if self._chains else None
-            if len(levels.lastingly_off(near)):
+            hidden = levels.lastingly_off(near)
+            if len(hidden):
+                self._hidden[hidden] = True
                 self._join()
                 near = self._near_activity()
             levels.follow(near)
@@ -208,7 +213,7 @@ class ShelfChanges:
             lasted = chain.until - chain.since + 1
             factor = 1.0 if lasted >= self._settle_bins else EARLY_FACTOR
             measured = self._measure(chain, factor) if chain.firm or self._were_goods(chain, mean) else []
-            if measured:
+            if measured or (chain.doubt_bins and self._has_crept(chain)):
                 self._end(chain, measured, outcome)
                 return
             self._remember(chain)
@@ -242,7 +247,8 @@ class ShelfChanges:
         largest = float(size.max())
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
-        settling = SETTLING_STEADY * levels.settling[shelf]
+        # Plates that a load or a hand lies on are not only swinging back.
+        settling = np.where(size < RAISED_SHARE * largest, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
@@ -369,6 +375,11 @@ class ShelfChanges:
         noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
         return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
 
+    def _has_crept(self, chain: _Chain) -> bool:
+        """Whether a chain's plates are off by so little that it is nothing, but should not be added to what comes next."""
+        off = np.abs(chain.loads - self._levels.level[chain.columns])
+        return float(off.max()) < SMALL_CHANGES * self._config.least_change_kg
+
     def _may_have_changed(self, chain: _Chain) -> bool:
         """Whether the load is off by as much as goods weigh, though not by enough for what is known of it."""
         plates, change, deviation = self._compared(chain, self._plateau(chain))
@@ -424,8 +435,8 @@ class ShelfChanges:
     def _is_significant(self, change: Change, factor: float) -> bool:
         """A change of the sum, or goods that came and goods that went: their sum may be nothing."""
         config = self._config
-        if abs(change.total) < SMALL_CHANGES * config.least_change_kg:
-            factor *= SMALL_FACTOR
+        if abs(change.total) < SMALL_CHANGES * config.least_change_kg and self._hidden[change.strongest]:
+            factor *= HIDDEN_FACTOR
         least = config.least_change_deviations * factor * change.total_deviation
         if abs(change.total) >= max(config.least_change_kg, least):
             return True
