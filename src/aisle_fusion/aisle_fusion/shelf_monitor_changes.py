@@ -18,7 +18,7 @@ from aisle_fusion.shelf_monitor_levels import SHORT, PlateLevels, bins
 #: Standard deviations that a single plate's change needs to be the core of an event.
 CORE_DEVIATIONS = 4.0
 #: Plates that changed by this share of the strongest one were themselves loaded or relieved.
-STRONG_SHARE = 0.25
+STRONG_SHARE = 0.12
 #: Plates on each side of the core whose share of the load is counted too: loads spread.
 NEIGHBOURS = 1
 #: A change that is told early needs so many times the significance: a shaking shelf swings there and back.
@@ -29,9 +29,9 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
-#: While a shelf settles, its plates may wander by this share of what they may be off.
-SETTLING_STEADY = 0.6
-#: A gain in noise that hides how a hand wanders must stand still for so many bins.
+#: While a shelf settles, its plates come nearer within a second by this share of what they are still off by then.
+SETTLING_STEADY = 1.2
+#: What stands still in noise only for so long, in bins, is told from hands and slow lifts less strictly.
 PATIENCE_BINS = 34
 #: A hand's force wanders by more than this share of it within a second, and over longer times by more than that.
 HAND_WANDER_PER_S = 0.016
@@ -50,11 +50,13 @@ KEPT_DEVIATIONS = 3.0
 KEPT_SHARE = 0.015
 KEPT_LOAD = 0.6
 #: Something happened elsewhere if a load changed there by this share of the strongest change that was kept.
-ELSEWHERE_SHARE = 0.15
+ELSEWHERE_SHARE = 0.3
 #: What will have changed at a plateau is measured again after so many bins.
 PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
 SMALL_CHANGES = 2.5
+#: Small changes that show only in the long run, which may be plates that creep, need so many times the significance.
+HIDDEN_FACTOR = 1.5
 #: A change is clear when it is so many times what a steady load may wander.
 CLEAR_RANGES = 4.0
 #: Goods that came and goods that went at once are told apart from a shelf that bends from so many times the least change on.
@@ -150,6 +152,8 @@ class ShelfChanges:
         self._heavier_bins = bins(config.heavier_s)
         self._longest_bins = bins(config.longest_event_s)
         self._chains: list[_Chain] = []
+        #: Plates whose latest change showed only in the long run.
+        self._hidden = np.zeros(len(capacity), dtype=bool)
         #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
         self.impossible: list[int] = []
@@ -166,11 +170,14 @@ class ShelfChanges:
             fresh = levels.triggered()
         if len(fresh):
             levels.activate(fresh)
+            self._hidden[fresh] = False
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
             self._drop_silent(outcome)
             near = self._near_activity() if self._chains else None
-            if len(levels.lastingly_off(near)):
+            hidden = levels.lastingly_off(near)
+            if len(hidden):
+                self._hidden[hidden] = True
                 self._join()
                 near = self._near_activity()
             levels.follow(near)
@@ -203,8 +210,10 @@ class ShelfChanges:
         mean = levels.mean[chain.columns]
         if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
             # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
-            measured = self._measure(chain, EARLY_FACTOR) if chain.firm or self._were_goods(chain, mean) else []
-            if measured:
+            lasted = chain.until - chain.since + 1
+            factor = 1.0 if lasted >= self._settle_bins else EARLY_FACTOR
+            measured = self._measure(chain, factor) if chain.firm or self._were_goods(chain, mean) else []
+            if measured or (chain.doubt_bins and self._has_crept(chain)):
                 self._end(chain, measured, outcome)
                 return
             self._remember(chain)
@@ -238,22 +247,25 @@ class ShelfChanges:
         largest = float(size.max())
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
-        settling = SETTLING_STEADY * levels.settling[shelf]
+        # Plates that a load or a hand lies on are not only swinging back.
+        settling = np.where(size < RAISED_SHARE * largest, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
-        shaken = min(levels.shaken(shelf, self._steady_long_bins), MOST_SHAKEN)
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
-        still, lasting = levels.still_bins(chain.columns, tolerance, np.maximum(tolerance, shaken * range_))
-        chain.still_bins = max(still, lasting - self._steady_long_bins + self._steady_bins)
+        still, lasting = levels.still_bins(chain.columns, tolerance, np.maximum(tolerance, self._shaken(shelf) * range_))
+        if lasting < PATIENCE_BINS or (still < PATIENCE_BINS and levels.is_drifting(chain.columns, lasting)):
+            lasting = 0
+        chain.still_bins = max(still, lasting - PATIENCE_BINS + self._steady_bins)
         if chain.still_bins < self._steady_bins:
             levels.unsettle(shelf, largest)
             return
         chain.until = levels.bin
         if chain.firm:
             return
-        lasts = lasting >= self._steady_long_bins
-        chain.since = max(levels.bin - (lasting if lasts else still) + 1, chain.start_bin + 1)
+        patient = still >= PATIENCE_BINS
+        still = max(still, lasting)
+        chain.since = max(levels.bin - still + 1, chain.start_bin + 1)
         chain.loads = mean
         # Hardly anything has changed: it may be the beginning of a slow lift that the plate's noise hides.
         clear = CLEAR_RANGES * float(tolerance[np.argmax(size)])
@@ -266,7 +278,7 @@ class ShelfChanges:
         else:
             firm = True
         # It may be a hand where the load grew: only what stands stiller than one counts.
-        chain.firm = firm or (lasts and (not raised or self._is_no_hand(chain)))
+        chain.firm = firm or (still >= self._steady_long_bins and (not raised or patient or self._is_no_hand(chain)))
         # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
         if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
             chain.told_bin = levels.bin
@@ -285,8 +297,11 @@ class ShelfChanges:
             return tremble <= HAND_TREMBLE and wander <= HAND_WANDER_PER_S * share**2
         hidden = HIDDEN_DEVIATIONS
         if lasted >= PATIENCE_BINS:
-            hidden = HIDDEN_LONG_DEVIATIONS * min(self._levels.shaken(int(plates[0]) // self._width, self._steady_long_bins), MOST_SHAKEN)
+            hidden = HIDDEN_LONG_DEVIATIONS * self._shaken(int(plates[0]) // self._width)
         return wander <= max(min(HAND_WANDER_PER_S * share, MOST_HAND_WANDER), hidden * noise)
+
+    def _shaken(self, shelf: int) -> float:
+        return min(self._levels.shaken(shelf, PATIENCE_BINS), MOST_SHAKEN)
 
     def _were_goods(self, chain: _Chain, mean: np.ndarray) -> bool:
         """Whether a plateau that is left before it got firm is one of goods: less than before, but then there comes more, which is
@@ -341,7 +356,8 @@ class ShelfChanges:
         came, went = clear & (change > 0), clear & (change < 0)
         taken = change + step < -np.maximum(self._config.least_change_kg, CORE_DEVIATIONS * deviation)
         more = step > size
-        elsewhere = ~same & (np.abs(step) > np.maximum(self._config.least_change_kg, ELSEWHERE_SHARE * size.max()))
+        least = max(self._config.least_change_kg, ELSEWHERE_SHARE * float(size.max()))
+        elsewhere = ~same & (np.abs(step) > np.maximum(least, CORE_DEVIATIONS * deviation))
         if (went & ~same & (step < 0)).any() or (came & ~same & ~taken & ~more).any():
             return False
         if not came.any():
@@ -358,6 +374,11 @@ class ShelfChanges:
         shelf = chain.columns[0] // self._width
         noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
         return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
+
+    def _has_crept(self, chain: _Chain) -> bool:
+        """Whether a chain's plates are off by so little that it is nothing, but should not be added to what comes next."""
+        off = np.abs(chain.loads - self._levels.level[chain.columns])
+        return float(off.max()) < SMALL_CHANGES * self._config.least_change_kg
 
     def _may_have_changed(self, chain: _Chain) -> bool:
         """Whether the load is off by as much as goods weigh, though not by enough for what is known of it."""
@@ -414,6 +435,8 @@ class ShelfChanges:
     def _is_significant(self, change: Change, factor: float) -> bool:
         """A change of the sum, or goods that came and goods that went: their sum may be nothing."""
         config = self._config
+        if abs(change.total) < SMALL_CHANGES * config.least_change_kg and self._hidden[change.strongest]:
+            factor *= HIDDEN_FACTOR
         least = config.least_change_deviations * factor * change.total_deviation
         if abs(change.total) >= max(config.least_change_kg, least):
             return True

@@ -68,6 +68,10 @@ SETTLING_SHARE = 0.018
 #: A lasting step is also looked for in means of this many bins, and must be off the level by so many standard deviations.
 LASTING = 20
 LASTING_DEVIATIONS = 7.0
+#: Halves of a plateau that differ by so many deviations drift.
+DRIFTING_DEVIATIONS = 3.0
+#: A level is kept as it was while a new one would have so many times its variance.
+SHAKEN_VARIANCE = 2.0
 #: When a lasting step began is looked for so many bins back.
 LASTING_BACKTRACK = 40
 
@@ -245,6 +249,14 @@ class PlateLevels:
         counts = [int(np.count_nonzero((span <= tolerance).all(axis=1))) for tolerance in tolerances]
         return [count + SHORT - 1 if count else 0 for count in counts]
 
+    def is_drifting(self, plates: np.ndarray, count: int) -> bool:
+        """Whether a plate's load goes on changing in the last ``count`` bins: the means of their halves differ by more than noise does."""
+        rows = (self.bin - np.array([0, count // 2, count])) % HISTORY
+        sums, counts = self._sums[rows[:, None], plates], np.maximum(self._counts[rows[:, None], plates], 1.0)
+        halves = (sums[:-1] - sums[1:]) / (counts[:-1] - counts[1:] + 1e-9)
+        noise = self.noise[plates] * np.sqrt(2.0 * _AVERAGING[count // 2])
+        return bool((np.abs(halves[0] - halves[1]) > np.maximum(self._config.steady_kg, DRIFTING_DEVIATIONS * noise)).any())
+
     def shaken(self, shelf: int, count: int) -> float:
         """How many times stronger than at rest a shelf (number) has shaken in the last ``count`` bins, root mean square."""
         return float(np.sqrt((self._unrest[self.bin % HISTORY, shelf] - self._unrest[(self.bin - count) % HISTORY, shelf]) / count))
@@ -414,10 +426,15 @@ class PlateLevels:
         if frozen is not None:
             follows &= ~frozen
         mean = (self._sums[last] - self._sums[first]) / np.maximum(count, 1.0)
-        np.copyto(self.level, mean, where=follows)
         unrest = (self._unrest[last] - self._unrest[first]) / (LEVEL_SPAN - GUARD)
         variance = self.noise**2 * np.repeat(unrest, self._shelf_width) * _AVERAGING[count.astype(np.intp)]
-        np.copyto(self.level_variance, variance, where=follows)
+        # While a shelf shakes, the level from before is the better one, with what may have drifted since.
+        aged = (np.sqrt(self.level_variance) + self._config.drift_kg_per_s * BINS_PER_REPORT * BIN_NS * 1e-9) ** 2
+        held = follows & (variance > SHAKEN_VARIANCE * aged)
+        if self._squared_settling is not None:
+            held &= np.repeat(self._squared_settling == 0.0, self._shelf_width)
+        np.copyto(self.level_variance, np.where(held, aged, variance), where=follows)
+        np.copyto(self.level, mean, where=follows & ~held)
 
     def _find_first_levels(self) -> None:
         row = self.bin % HISTORY

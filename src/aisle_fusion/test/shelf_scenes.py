@@ -169,6 +169,13 @@ class ShelfScene:
         self.grams += (force * on)[:, None] * inside
         return self
 
+    def settle(self, grams: float, start: float) -> ShelfScene:
+        """The whole shelf comes to rest slowly after ``grams`` have moved: plates are off by a share of it at first."""
+        since = self.t - start
+        off = 0.012 * grams * self.rng.normal(size=self.plates)
+        self.grams += np.where(since >= 0, np.exp(-np.maximum(since, 0) / 1.3), 0.0)[:, None] * off
+        return self
+
     def bump(self, start: float, grams: float) -> ShelfScene:
         """The whole shelf is knocked: it swings and comes back."""
         since = np.maximum(self.t - start, 0)
