@@ -281,8 +281,12 @@ class CartFusion:
             return []
         other = min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event))
         whole = joined(event, other)
-        evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, self._judge_of(other).log_evidence)
-        if join_gain(*evidence, (float(event.change.sum()), float(other.change.sum())), config) <= 0:
+        later = self._judge_of(other)
+        evidence = self._judge_of(whole).log_evidence, (judge.log_evidence, later.log_evidence)
+        taken_again = (
+            judge.log_evidence_put_back + later.log_evidence_taken_again(judge.total) if judge.total > 0 > later.total else -np.inf
+        )
+        if join_gain(*evidence, (float(event.change.sum()), float(other.change.sum())), config, taken_again) <= 0:
             return []
         self._pending = [entry for entry in self._pending if entry[-1] is not other]
         heapq.heapify(self._pending)

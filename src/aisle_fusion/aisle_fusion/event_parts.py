@@ -19,6 +19,7 @@ class PartsConfig:
     split_share: float = parameter(0.05, "Share of moves that the shelf reports in parts", 0.0, 0.9)
     rest_share: float = parameter(0.02, "Share of moves of which the shelf reports a hand that rested there as a part", 0.0, 0.9)
     rest_kg: float = parameter(0.5, "Mean load of such a hand (kg)", 0.01, 20.0)
+    taken_again_share: float = parameter(0.05, "Share of things put back that are taken again at once", 0.0, 1.0)
     least_part_kg: float = parameter(0.015, "Changes in both directions are separate moves from this size on (kg)", 0.0, 1.0)
 
 
@@ -77,17 +78,21 @@ def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
     )
 
 
-def join_gain(whole: float, parts: tuple[float, float], changes: tuple[float, float], config: PartsConfig) -> float:
+def join_gain(
+    whole: float, parts: tuple[float, float], changes: tuple[float, float], config: PartsConfig, taken_again: float = -np.inf
+) -> float:
     """Log odds that two events of ``changes`` (kg) are one move, from their log evidences (densities per kg).
 
     A move in one direction may be split at any share of it; of one in both directions the smaller part is a hand that came or went.
+    ``taken_again``: log evidence of both together, if the second takes what the first put.
     """
     if changes[0] * changes[1] > 0:
         chance = config.split_share / max(abs(changes[0] + changes[1]), 1e-3)
     else:
         hand = min(abs(changes[0]), abs(changes[1]))
         chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg))
-    return whole - sum(parts) + float(np.log(chance + 1e-300))
+    apart = np.logaddexp(sum(parts), taken_again + np.log(config.taken_again_share + 1e-300))
+    return float(whole - apart + np.log(chance + 1e-300))
 
 
 def separate_gain(whole: float, apart: float, event: ShelfEvent, parts: int) -> float:
