@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
-from aisle_fusion.shelf_monitor_levels import SHORT, PlateLevels, bins
+from aisle_fusion.shelf_monitor_levels import SHORT, TREMBLING_SHARE, PlateLevels, bins
 
 #: Standard deviations that a single plate's change needs to be the core of an event.
 CORE_DEVIATIONS = 4.0
@@ -29,9 +29,12 @@ QUICK_S = 0.9
 PRESSED_S = 0.4
 #: Plates raised by less than this share of the strongest change are not counted as raised: shelves bend.
 RAISED_SHARE = 0.15
-#: A gain must keep within this share of what other loads may wander to be no hand, or stand still for so many bins.
+#: A gain must keep within this share of what other loads may wander, or within less than a hand trembles, to be no hand, or stand still for
+#: so many bins.
 HAND_SHARE = 0.6
 PATIENCE_BINS = 34
+#: Plates beside the one that changed most ring by this share of what it does.
+BESIDE_SHARE = 0.5
 #: What will have changed at a plateau is measured again after so many bins.
 PRESENT_EVERY_BINS = 4
 #: A change is small below so many times the least change that is an event.
@@ -194,7 +197,9 @@ class ShelfChanges:
         change = mean - levels.level[chain.columns]
         size = np.abs(change)
         largest = float(size.max())
-        tolerance = np.maximum(levels.steady_range[chain.columns], self._config.steady_share * size)
+        # A heavy thing keeps the plates beside it swinging for a while, too.
+        ringing = self._config.steady_share * np.maximum(size, BESIDE_SHARE * largest)
+        tolerance = np.maximum(levels.steady_range[chain.columns], ringing)
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
@@ -218,7 +223,8 @@ class ShelfChanges:
             firm = True
         if raised and not firm and still < PATIENCE_BINS:
             # It may be a hand: only what stands stiller than that counts, unless it stands for very long.
-            still = levels.still_bins(chain.columns, HAND_SHARE * tolerance)
+            stillest = np.maximum(HAND_SHARE * tolerance, np.minimum(tolerance, TREMBLING_SHARE * largest))
+            still = levels.still_bins(chain.columns, stillest)
         chain.firm = firm or still >= self._steady_long_bins
         # A hand cannot lift a plate: what is lighter has been taken, though more may follow. That is enough to tell of it.
         if chain.told_bin < 0 and (chain.firm or (not small and still >= (self._heavier_bins if raised else self._lighter_bins))):
