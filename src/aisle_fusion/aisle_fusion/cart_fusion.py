@@ -304,13 +304,16 @@ class CartFusion:
     def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
         """The event together with the next one or two on its shelf, which are then taken from those that wait, if they are likelier one
         move."""
-        whole, parts, evidence = event, [event], [judge.log_evidence]
+        whole, parts, evidence, taken_again = event, [event], [judge.log_evidence], -np.inf
         while len(parts) < _MOST_PARTS and (other := self._next_part(whole, parts)) is not None:
             whole = joined(whole, other)
             parts.append(other)
-            evidence.append(self._judge_of(other).log_evidence)
+            later = self._judge_of(other)
+            evidence.append(later.log_evidence)
+            if len(parts) == 2 and judge.total > 0 > later.total:
+                taken_again = judge.log_evidence_put_back + later.log_evidence_taken_again(judge.total)
             changes = [float(part.change.sum()) for part in parts]
-            if join_gain(self._judge_of(whole).log_evidence, evidence, changes, self._config) > 0:
+            if join_gain(self._judge_of(whole).log_evidence, evidence, changes, self._config, taken_again) > 0:
                 self._pending = [entry for entry in self._pending if not any(entry[-1] is part for part in parts)]
                 heapq.heapify(self._pending)
                 return [whole]

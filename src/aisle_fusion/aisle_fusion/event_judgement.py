@@ -135,6 +135,27 @@ class EventJudge:
         """Standard deviation (kg) of ``total``."""
         return self._likelihood.total_deviation
 
+    @property
+    def log_evidence_put_back(self) -> float:
+        """As ``log_evidence``, of somebody having put back something that he may hold."""
+        held = [
+            bound + self._log_chance(candidate.judgement)
+            for candidate, bound in zip(self.candidates, self.bounds, strict=True)
+            if len(candidate.judgement) == 1
+            and candidate.judgement[0].visit
+            and -candidate.judgement[0].quantity in range(1, self._held(candidate.judgement[0]) + 1)
+        ]
+        return float(np.logaddexp.reduce(held)) if held else -np.inf
+
+    def log_evidence_taken_again(self, kg: float) -> float:
+        """Log density (per kg) of the event, if somebody took here what the same plates felt as ``kg`` when it was put there before."""
+        nearest = max(*self._ratios.values(), self._config.nobody_ratio) if self._ratios else self._config.nobody_ratio
+        place = self._config.stray_share * float(self._likelihood.single.max())
+        return self._likelihood.again(kg) + float(np.log(nearest * place + 1e-300))
+
+    def _held(self, move: Move) -> int:
+        return self._scene.holdings.get((move.visit, move.product), 0)
+
     @cached_property
     def judgements(self) -> list[tuple[Judgement, float]]:
         """The candidates as ``StoreHypotheses.update`` takes them."""
@@ -338,10 +359,11 @@ class EventJudge:
         nearest = max(ratios.values(), default=0.0)
         possible = dict(ratios)
         if quantity < 0:
-            # Passed to somebody else, who puts it back: it leaves the cart of the one who took it.
+            # Passed to somebody else, who puts it back: it leaves the cart of the one who took it, one of the others who hold something.
+            share = config.handed_over_share / max(len({visit for visit, _ in self._scene.holdings}) - 1, 1)
             for visit, held in self._scene.holdings:
                 if held == product:
-                    possible[visit] = max(possible.get(visit, 0.0), config.handed_over_share * nearest)
+                    possible[visit] = max(possible.get(visit, 0.0), share * nearest)
         return [("", float(np.log(nobody)))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
 
     def _pairs(self, best_single: float, least: float, least_kept: float) -> list[Candidate]:

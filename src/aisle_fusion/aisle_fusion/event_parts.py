@@ -19,6 +19,7 @@ class PartsConfig:
     split_share: float = parameter(0.05, "Share of moves that the shelf reports in parts", 0.0, 0.9)
     rest_share: float = parameter(0.02, "Share of moves of which the shelf reports a hand that rested there as a part", 0.0, 0.9)
     rest_kg: float = parameter(0.5, "Mean load of such a hand (kg)", 0.01, 20.0)
+    taken_again_share: float = parameter(0.05, "Share of things put back that are taken again at once", 0.0, 1.0)
     least_part_kg: float = parameter(0.015, "Changes in both directions are separate moves from this size on (kg)", 0.0, 1.0)
 
 
@@ -77,10 +78,11 @@ def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
     )
 
 
-def join_gain(whole: float, parts: Sequence[float], changes: Sequence[float], config: PartsConfig) -> float:
+def join_gain(whole: float, parts: Sequence[float], changes: Sequence[float], config: PartsConfig, taken_again: float = -np.inf) -> float:
     """Log odds that events of ``changes`` (kg) are one move, from their log evidences (densities per kg).
 
     A move in one direction may be split at any share of it; of two in both directions the smaller part is a hand that came or went.
+    ``taken_again``: log evidence of two together, if the second takes what the first put.
     """
     total = abs(sum(changes))
     if all(change * changes[0] > 0 for change in changes):
@@ -90,7 +92,8 @@ def join_gain(whole: float, parts: Sequence[float], changes: Sequence[float], co
         chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg))
     else:
         chance = 0.0
-    return whole - sum(parts) + float(np.log(chance + 1e-300))
+    apart = np.logaddexp(sum(parts), taken_again + np.log(config.taken_again_share + 1e-300))
+    return float(whole - apart + np.log(chance + 1e-300))
 
 
 def separate_gain(whole: float, apart: float, event: ShelfEvent, parts: int) -> float:

@@ -9,7 +9,7 @@ the tracks have been exchanged (a likelihood ratio test). A head may be lower th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +21,10 @@ from aisle_contract.records import NANOSECONDS, Track
 _LEAST_KNOWN_M = 0.1
 #: Who walks so fast (m/s) walks upright.
 _UPRIGHT_MPS = 0.3
-#: A height counts after so many samples; later ones pull by the inverse of this number at least.
-_LEAST_SAMPLES, _MEMORY = 8, 100
+#: A height counts after so many samples; so many are kept.
+_LEAST_SAMPLES, _MEMORY = 10, 100
+#: Heights are never thought to scatter less than this, m, and not known if they are less certain than this.
+_LEAST_SPREAD_M, _LARGEST_DEVIATION_M = 0.015, 0.03
 #: Of a second's heights this quantile counts: people stoop for moments.
 _TALL_QUANTILE = 0.75
 _WINDOW_NS, _LEAST_WINDOW = NANOSECONDS, 6
@@ -54,25 +56,31 @@ class IdentityConfig:
 
 @dataclass(slots=True)
 class _Height:
-    """Of a visit's head, m, from ``samples`` while nobody was near."""
+    """Of a visit's head, m, as seen while nobody was near: ``middle`` with ``deviation``, from the last ``samples``."""
 
-    mean: float = 0.0
-    samples: int = 0
+    samples: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+    middle: float = 0.0
+    deviation: float = np.inf
 
-    def add(self, height: float) -> None:
-        self.samples += 1
-        self.mean += (height - self.mean) / min(self.samples, _MEMORY)
+    def add(self, heights: Sequence[float]) -> None:
+        self.samples.extend(heights)
+        if len(self.samples) < _LEAST_SAMPLES:
+            return
+        self.middle = float(np.median(self.samples))
+        # A median's deviation, from the median of the distances, which a few wrong heads do not change.
+        spread = 1.4826 * float(np.median(np.abs(np.array(self.samples) - self.middle)))
+        self.deviation = 1.25 * max(spread, _LEAST_SPREAD_M) * float(np.sqrt(_SAMPLES_WORTH_ONE / len(self.samples)))
 
 
 @dataclass(slots=True)
 class _Watched:
     """One visit: the heights (stamp, m, whether walking with nobody near) of its track's head lately, those up to ``learned_ns`` being
-    part of ``own``; and with whom it was in contact until when."""
+    part of ``own``; and with whom it was in contact, since and until when."""
 
     own: _Height = field(default_factory=_Height)
     learned_ns: int = 0
     heights: deque[tuple[int, float, bool]] = field(default_factory=deque)
-    contacts: dict[str, int] = field(default_factory=dict)
+    contacts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,9 @@ class VisitIdentities:
         if pair is None:
             return None
         exchange = Exchange(*pair, self._since(pair))
+        if exchange.from_ns < self._watched[pair[0]].contacts[pair[1]][0]:
+            # The heads never fitted: something else is wrong.
+            return None
         self._exchange(*pair, exchange.from_ns)
         return exchange
 
@@ -114,7 +125,9 @@ class VisitIdentities:
             while watched.heights and watched.heights[0][0] < oldest_ns:
                 watched.heights.popleft()
             # Whose track was lost in a contact may have any of the others' since.
-            over = [other for other, until_ns in watched.contacts.items() if until_ns < stamp_ns and visit in tracks and other in tracks]
+            over = [
+                other for other, (_, until_ns) in watched.contacts.items() if until_ns < stamp_ns and visit in tracks and other in tracks
+            ]
             for other in (*over, *(other for other in watched.contacts if other not in self._watched)):
                 del watched.contacts[other]
 
@@ -134,22 +147,22 @@ class VisitIdentities:
         until_ns = stamp_ns + int(self._config.contact_s * NANOSECONDS)
         pairs = [(visits[i], visits[j]) for i, j in np.argwhere(np.triu(apart < self._config.contact_m, 1)).tolist()]
         for first, second in pairs:
-            self._watched[first].contacts[second] = until_ns
-            self._watched[second].contacts[first] = until_ns
+            since_ns, _ = self._watched[first].contacts.get(second, (stamp_ns, 0))
+            self._watched[first].contacts[second] = self._watched[second].contacts[first] = since_ns, until_ns
         return {visit for pair in pairs for visit in pair}
 
     def _learn(self, watched: _Watched, stamp_ns: int) -> None:
         """What a track showed soon after a contact is believed once no exchange has been found for a while."""
         until_ns = stamp_ns - (int(self._config.contact_s * NANOSECONDS) if watched.contacts else 0)
-        for at_ns, height, upright in watched.heights:
-            if upright and watched.learned_ns < at_ns <= until_ns:
-                watched.own.add(height)
+        new = [height for at_ns, height, upright in watched.heights if upright and watched.learned_ns < at_ns <= until_ns]
+        if new:
+            watched.own.add(new)
         watched.learned_ns = max(watched.learned_ns, until_ns)
 
     def _likeliest(self, tracks: Mapping[str, Track], stamp_ns: int) -> tuple[str, str] | None:
         """The pair of visits that were in contact and gain most by exchanging their tracks, if that is enough. One of them may have lost
         its track since."""
-        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.samples >= _LEAST_SAMPLES]
+        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.deviation <= _LARGEST_DEVIATION_M]
         seen = {visit: self._seen(visit, stamp_ns) if visit in tracks else None for visit in known}
         # Whose track shows nothing at this moment is left alone.
         able = [visit for visit in known if seen[visit] is not None or visit not in tracks]
@@ -186,10 +199,10 @@ class VisitIdentities:
         """Log density (per m) of heads' ``heights`` [...] m if they were this visit's."""
         config, own = self._config, self._watched[visit].own
         known = config.walking_deviation_m if upright else config.head_deviation_m
-        deviation = np.hypot(known, config.head_deviation_m * np.sqrt(_SAMPLES_WORTH_ONE / own.samples))
+        deviation = np.hypot(known, own.deviation)
         stooping_share = config.stooping_share * (_STOOPING_WALKERS if upright else 1.0)
-        normal = np.exp(-0.5 * ((heights - own.mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-        stooping = ((heights < own.mean) & (heights > own.mean - _STOOP_M)) / _STOOP_M
+        normal = np.exp(-0.5 * ((heights - own.middle) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+        stooping = ((heights < own.middle) & (heights > own.middle - _STOOP_M)) / _STOOP_M
         return np.log((1.0 - stooping_share) * normal + stooping_share * stooping + _ODD_DENSITY)
 
     def _since(self, pair: tuple[str, str]) -> int:

@@ -33,6 +33,16 @@ def test_two_picks_of_one_product_in_a_row_stay_two():
     assert len(cart.lines[0].evidence) == 2
 
 
+def test_what_one_puts_back_and_another_takes_at_once_has_moved():
+    ann = enters_and_leaves("a", 1.0, 25.0, 1.1).reach(7.5, 9, "1", 2).reach(14.5, 15.4, "1", 11)
+    ben = enters_and_leaves("b", 3.0, 27.0, 0.9).reach(16.6, 17.8, "1", 11)
+    events = shelf_event(8, 9, "1", {2: -0.1}), shelf_event(15, 15.5, "1", {11: 0.095}), shelf_event(16.8, 17.4, "1", {11: -0.095})
+    gates = gate_heartbeats(32, (1.0, "in", "Ann"), (3.0, "in", "Ben"), (25.0, "out", ""), (27.0, "out", ""))
+    carts = closed_carts(run(in_order(tracks_of([ann, ben], 32), gates, shelf_records(32, *events))))
+    (product,) = {line.product for cart in carts for line in cart.lines}
+    assert {cart.shopper: contents(cart) for cart in carts} == {"Ann": {}, "Ben": {product: 1}}
+
+
 def test_picks_and_put_backs_in_one_event_are_told_apart():
     walker = enters_and_leaves("a", 1.0, 25.0, 0.5).reach(7.5, 9, "1", 2)
     walker.reach(11.5, 12.6, "1", 2).reach(12.7, 13.3, "1", 7.5).reach(13.4, 14.2, "1", 11)

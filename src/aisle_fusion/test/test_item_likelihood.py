@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
+import pytest
 from fusion_scene import shelf_event, small_store
 
 from aisle_fusion.item_likelihood import ItemLikelihood, PlateGains, ProductWeights, WeightConfig
@@ -36,6 +37,13 @@ def test_weight_prefers_the_product_that_weighs_as_much_and_the_right_count():
 def test_an_odd_reading_does_not_exclude_the_truth():
     """538 g have been read as 587 g over a shelf of a real store."""
     assert density(likelihood({7: -0.1 * 587 / 538}), ("red", -1)) > np.log(1.0)
+
+
+def test_what_was_put_there_is_felt_again():
+    found = likelihood({7: -0.061})
+    assert found.again(0.061) > density(found, ("green", -1)) > found.again(0.068)
+    grid = np.linspace(0.0, 0.2, 4001)
+    assert np.exp([found.again(kg) for kg in grid]).sum() * (grid[1] - grid[0]) == pytest.approx(1.0, abs=0.02)
 
 
 def test_weight_is_a_density():
