@@ -21,8 +21,6 @@ from aisle_store.store import Plate, ShelfKey, Store
 
 #: A hand over a plate is within this height above it (m); shelves leave 0.2-0.4 m.
 _HAND_ROOM = 0.25
-#: The wrist follows the fingers at this distance (m), so it may still be in front of the shelf.
-_HAND_LENGTH = 0.0
 _HEIGHT_TOLERANCE = 0.08
 #: Of a hand's distances during an event, this quantile counts.
 _NEAR_QUANTILE = 0.1
@@ -130,7 +128,8 @@ class _ShelfFront:
 
     def outside_hand_room(self, local: np.ndarray) -> np.ndarray:
         """Distance [P, N] m of points [P, N, 3] to the space where a wrist is while its hand is at the plate."""
-        low = np.array([0.0, -_HAND_LENGTH, -_HEIGHT_TOLERANCE])
+        # From the shelf's edge on: idle hands hang just before it.
+        low = np.array([0.0, 0.0, -_HEIGHT_TOLERANCE])
         high = np.stack([self.width, self.depth, np.full(len(self.width), _HAND_ROOM)], axis=-1)[:, None, :]
         return np.linalg.norm(np.maximum(np.maximum(low - local, local - high), 0.0), axis=-1)
 

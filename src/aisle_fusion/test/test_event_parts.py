@@ -35,12 +35,20 @@ def test_two_picks_of_one_product_in_a_row_stay_two():
 
 def test_what_one_puts_back_and_another_takes_at_once_has_moved():
     ann = enters_and_leaves("a", 1.0, 25.0, 1.1).reach(7.5, 9, "1", 2).reach(14.5, 15.4, "1", 11)
-    ben = enters_and_leaves("b", 3.0, 27.0, 0.9).reach(16.6, 17.8, "1", 11)
-    events = shelf_event(8, 9, "1", {2: -0.1}), shelf_event(15, 15.5, "1", {11: 0.095}), shelf_event(16.8, 17.4, "1", {11: -0.095})
+    ben = enters_and_leaves("b", 3.0, 27.0, 0.9).reach(16.6, 18.7, "1", 11)
+    events = shelf_event(8, 9, "1", {2: -0.1}), shelf_event(15, 15.5, "1", {11: 0.086}), shelf_event(16.8, 18.6, "1", {11: -0.086})
     gates = gate_heartbeats(32, (1.0, "in", "Ann"), (3.0, "in", "Ben"), (25.0, "out", ""), (27.0, "out", ""))
     carts = closed_carts(run(in_order(tracks_of([ann, ben], 32), gates, shelf_records(32, *events))))
     (product,) = {line.product for cart in carts for line in cart.lines}
     assert {cart.shopper: contents(cart) for cart in carts} == {"Ann": {}, "Ben": {product: 1}}
+
+
+def test_a_thing_that_is_taken_again_is_no_hand_that_rested():
+    # As in a crowd: the put fits its goods badly, and nothing that belongs there was taken.
+    evidence, changes = (-1.3, (-1.5, -5.0)), (0.086, -0.087)
+    assert join_gain(*evidence, changes, PartsConfig()) > 0
+    assert join_gain(*evidence, changes, PartsConfig(), taken_again=-1.5 + 9.0) < 0
+    assert join_gain(*evidence, changes, PartsConfig(), taken_again=-1.5 - 9.0) > 0
 
 
 def test_picks_and_put_backs_in_one_event_are_told_apart():
