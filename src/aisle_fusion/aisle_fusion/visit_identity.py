@@ -51,7 +51,7 @@ class IdentityConfig:
     head_deviation_m: float = parameter(0.02, "How well the height of a track's head is known over a second (m)", 0.001, 1.0)
     walking_deviation_m: float = parameter(0.015, "The same of somebody who walks with nobody near (m)", 0.001, 1.0)
     stooping_share: float = parameter(0.3, "Share of the time in which people's heads are lower than when they walk", 0.0, 1.0)
-    exchange_gain: float = parameter(16.0, "Two heads must fit so much better to each other's track (nats)", 0.0, 1000.0)
+    exchange_gain: float = parameter(8.0, "Two heads must fit so much better to each other's track (nats)", 0.0, 1000.0)
 
 
 @dataclass(slots=True)
