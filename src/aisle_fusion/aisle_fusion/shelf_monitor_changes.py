@@ -2,7 +2,8 @@
 
 Plates near to one another that move at the same time make a chain. A chain that stands still has come to a plateau. What it stands
 at can be told when the plateau is firm, and is settled when it has lasted for long enough; if the chain moves on before, a firm plateau
-ends a change all the same. A hand that rests on a shelf makes no firm plateau: it is never as still as goods.
+ends a change all the same. A hand that rests on a shelf makes no firm plateau: it is never as still as goods. Plateaus that were left too
+early to tell are remembered: what came after them may show that they were of goods, and then the changes up to them are told as well.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Plateau:
-    """Where a chain stood still from bin ``since`` to bin ``until``: mean ``loads`` [plates] kg of ``plates`` (columns), their variances."""
+    """Where a chain stood still from bin ``since`` to bin ``until``: mean ``loads`` [plates] kg of ``plates`` (columns), and variances."""
 
     since: int
     until: int

@@ -262,8 +262,8 @@ class PlateLevels:
         return float(np.sqrt((self._unrest[self.bin % HISTORY, shelf] - self._unrest[(self.bin - count) % HISTORY, shelf]) / count))
 
     def wander(self, first: int, last: int, plates: np.ndarray, change: np.ndarray) -> tuple[float, float, float]:
-        """How a force wanders that made a ``change`` [plates] kg, in the bins ``first`` to ``last``, as shares of it: the range of its short
-        means, the deviation of its bins, and what noise makes of a short mean, one standard deviation.
+        """How a force wanders that made a ``change`` [plates] kg, in the bins ``first`` to ``last``, as shares of it: the range of its
+        short means, the deviation of its bins, and what noise makes of a short mean, one standard deviation.
 
         The force is what the plates show in the proportions of the change, weighted by how quiet they are.
         """
@@ -321,9 +321,11 @@ class PlateLevels:
         self._set_thresholds()
 
     def shift_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
-        """Gives plates a new level and lets those in motion go on from there, since ``since_bin``."""
-        self.level[plates] = level
-        self.level_variance[plates] = variance
+        """Gives plates a new level, where it is known, and lets those in motion go on from there, since ``since_bin``."""
+        known = np.isfinite(level)
+        plates = plates[known]
+        self.level[plates] = level[known]
+        self.level_variance[plates] = variance[known]
         moving = plates[self.phase[plates] == Phase.ACTIVE]
         self.start_bin[moving] = np.maximum(self.start_bin[moving], since_bin)
         self._set_thresholds()

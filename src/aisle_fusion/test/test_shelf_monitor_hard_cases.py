@@ -200,14 +200,19 @@ def test_what_was_put_on_a_shelf_that_settles_is_not_joined_with_what_is_taken_l
 
 def test_quick_moves_at_several_plates_come_as_events_of_their_own():
     steps = [(5, 138), (7, -131), (5, 136), (3, -145), (6, -139), (8, 112)]
+    told = 0
     for noise in ("white", "pink", "coarse", "drifting"):
-        scene = ShelfScene(SECONDS, noise, seed=21)
-        for number, (plate, amount) in enumerate(steps):
-            scene.move(plate, amount, AT + 0.75 * number, 0.2)
-        events = [event for report in run_scenes({("1", "1"): scene})[0] for event in report.final]
-        assert len(events) >= len(steps) - 2, noise
-        assert sum(map(grams, events)) == pytest.approx(sum(move.total for move in scene.moves), abs=20)
-        assert all(second(event.end_ns) < AT + 0.75 * len(steps) + 1 for event in events)
+        for seed in (21, 22):
+            scene = ShelfScene(SECONDS, noise, seed=seed)
+            for number, (plate, amount) in enumerate(steps):
+                at = AT + 0.75 * number
+                scene.move(plate, amount, at, 0.2).settle(2 * amount, at + 0.2)
+            events = [event for report in run_scenes({("1", "1"): scene})[0] for event in report.final]
+            told += len(events)
+            assert len(events) <= len(steps)
+            assert sum(map(grams, events)) == pytest.approx(sum(move.total for move in scene.moves), abs=30)
+    # What comes and goes at the same plates may be told together.
+    assert told >= 40
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -220,11 +225,11 @@ def test_a_light_thing_on_loud_plates_is_found(sign: int):
 
 
 def test_a_move_while_the_shelf_is_shaken_is_found_when_it_is_still():
-    """The shaking lasts for so long that the level would have followed the load by then."""
-    for seed in range(4):
-        scene = ShelfScene(SECONDS, "white", seed=500 + seed).move(6, 60, AT + 0.2)
+    """The shaking lasts for so long that a level which follows the load would have come up with it."""
+    for seed in range(8):
+        scene = ShelfScene(SECONDS, "heavy tails", seed=500 + seed).move(6.5, 40, AT + 0.2)
         since = scene.t - AT
-        strength = 50.0 * ((since > 0) & (since < 3.0)) * np.exp(-np.maximum(since - 1.5, 0) / 0.5)
+        strength = 40.0 * ((since > 0) & (since < 3.5)) * np.exp(-np.maximum(since - 2.0, 0) / 0.5)
         scene.grams += strength[:, None] * resonance(scene.rng, len(scene.t), scene.plates, 9.0)
         (event,) = [event for report in run_scenes({("1", "1"): scene})[0] for event in report.final]
         assert abs(grams(event) - scene.moves[0].total) < max(4 * deviation(event), 6.0)
