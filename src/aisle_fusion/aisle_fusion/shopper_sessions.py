@@ -26,6 +26,8 @@ SOURCE = "cart_fusion"
 _FORBIDDEN = 1e6
 #: Visits are numbered within the second of their entry, and opened within seconds of it.
 _REMEMBERED_SECONDS = 1000
+#: Somebody who is seen inside, or at the door, a moment after an EXIT has so much less likely caused it (as a distance from the gate, m).
+_STILL_INSIDE_M, _STILL_AT_DOOR_M = 1.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -261,9 +263,11 @@ class ShopperSessions:
             distance = float(segment_distance(visit.last_position, gate.ends)[0])
             return max(0.0, distance - self._config.walking_speed_mps * unseen_s) + 0.5 + bonus
         distance = self._gate_distance(gate, life, event.stamp_ns)
-        came_back = float(segment_distance(life.newest.position, gate.ends)[0]) > self._config.exit_radius_m
-        still_inside = came_back and bool(self._store.on_floor(life.newest.position)[0])
-        return distance + (1.0 if still_inside else 0.0) + bonus
+        if self._store.on_floor(life.newest.position)[0]:
+            # Who went is seen outside by now, or not at all. At the door a track may lag behind its person.
+            came_back = float(segment_distance(life.newest.position, gate.ends)[0]) > self._config.exit_radius_m
+            distance += _STILL_INSIDE_M if came_back else _STILL_AT_DOOR_M if visit.inside and life.present else 0.0
+        return distance + bonus
 
     def _confirm_exit(self, visit: Visit, stamp_ns: int) -> None:
         visit.exit_seen = True
