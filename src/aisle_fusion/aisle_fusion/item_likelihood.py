@@ -39,7 +39,7 @@ _LARGEST_PIECE_SPREAD = 0.06
 class WeightConfig:
     """Parameters of ``ItemLikelihood`` and ``ProductWeights``."""
 
-    gain_deviation: float = parameter(0.035, "Gain error of one plate, one standard deviation", 0.0, 0.5)
+    gain_deviation: float = parameter(0.038, "Gain error of one plate, one standard deviation", 0.0, 0.5)
     offset_deviation_kg: float = parameter(
         0.0015, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
