@@ -304,12 +304,12 @@ class CartFusion:
     def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
         """The event together with the next one or two on its shelf, which are then taken from those that wait, if they are likelier one
         move."""
-        whole, parts, evidence, taken_again = event, [event], [judge.log_evidence], -np.inf
+        whole, parts, evidence, taken_again = event, [event], [], -np.inf
         while len(parts) < _MOST_PARTS and (other := self._next_part(whole, parts)) is not None:
             whole = joined(whole, other)
             parts.append(other)
             later = self._judge_of(other)
-            evidence.append(later.log_evidence)
+            evidence = [*(evidence or [judge.log_evidence]), later.log_evidence]
             if len(parts) == 2 and judge.total > 0 > later.total:
                 taken_again = judge.log_evidence_put_back + later.log_evidence_taken_again(judge.total)
             changes = [float(part.change.sum()) for part in parts]
