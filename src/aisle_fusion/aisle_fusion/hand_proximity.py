@@ -15,6 +15,7 @@ import numpy as np
 
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, ShelfEvent
+from aisle_fusion.order_statistics import median, quantile
 from aisle_fusion.shopper_sessions import Visit
 from aisle_fusion.track_history import Samples, TrackHistory, TrackLife
 from aisle_store.store import Plate, ShelfKey, Store
@@ -221,22 +222,6 @@ class HandProximity:
         aside, outside = (distance[:, 0] for distance in front.standing(body, self._config.reach_m))
         spread = self._config.body_deviation_m + 0.5 * unseen_s
         return self._body(aside, outside, 0.5 * unseen_s) * self._config.body_deviation_m / spread, np.hypot(aside, outside)
-
-
-def median(values: np.ndarray) -> np.ndarray:
-    """Along the last axis. NumPy's own looks for NaN and does much else, which takes longer than sorting a few samples."""
-    count = values.shape[-1]
-    ordered = np.sort(values, axis=-1)
-    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
-
-
-def quantile(values: np.ndarray, share: float) -> np.ndarray:
-    """Along the last axis, between two samples by proportion. Why not NumPy's: see ``median``."""
-    ordered = np.sort(values, axis=-1)
-    place = share * (values.shape[-1] - 1)
-    before = int(place)
-    low, high, part = ordered[..., before], ordered[..., min(before + 1, values.shape[-1] - 1)], place - before
-    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def _falling(distance: np.ndarray, power: float) -> np.ndarray:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fusion_scene import Walker, at, shelf_event, small_store, tracks_of
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from aisle_contract.records import ShelfEvent
-from aisle_fusion.hand_proximity import HandProximity, Proximity, ProximityConfig, median, quantile
+from aisle_fusion.hand_proximity import HandProximity, Proximity, ProximityConfig
 from aisle_fusion.shopper_sessions import TrackSpan, Visit
 from aisle_fusion.track_history import TrackHistory
 
@@ -70,10 +67,3 @@ def test_a_visit_that_has_left_before_is_not_measured():
     history = TrackHistory(int(90e9))
     visit = Visit("v", "", at(0), at(3), np.zeros(2), np.zeros(2), left_ns=at(3))
     assert HandProximity(STORE, ProximityConfig(), history).measure(EVENT, PLATES, [visit]) == []
-
-
-@given(arrays(float, st.tuples(st.integers(1, 3), st.integers(1, 40)), elements=st.floats(0, 5)))
-def testmedians_andquantiles_are_those_of_numpy(values):
-    assert np.array_equal(median(values), np.median(values, axis=-1))
-    for share in (0.0, 0.1, 0.5, 3 / max(values.shape[-1] - 1, 3), 1.0):
-        assert quantile(values, share) == pytest.approx(np.quantile(values, share, axis=-1), rel=1e-12, abs=1e-15)
