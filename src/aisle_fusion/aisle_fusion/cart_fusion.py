@@ -58,6 +58,8 @@ _FORESEEN_HYPOTHESES = 10
 _MOST_PARTS = 3
 #: Events at one time and this near to each other (m) may be one hand's.
 _ONE_HAND_M = 0.35
+#: Taking one thing and putting another takes one hand at least so long.
+_TAKE_AND_PUT_NS = NANOSECONDS
 #: Events that overlap by less than this were one after the other: loads take a while to be steady.
 _SETTLING_NS = NANOSECONDS // 4
 
@@ -70,6 +72,7 @@ class CartFusionConfig(SessionConfig, ProximityConfig, JudgementConfig, Sighting
 
     max_lateness_s: float = parameter(6.0, "A source this far behind the newest record is not waited for any more (s)", 0.1, 120.0)
     decision_delay_s: float = parameter(4.0, "A shelf event is judged this long after its end: later parts may follow (s)", 0.0, 60.0)
+    unsettled_s: float = parameter(6.0, "So much later if a change that may be a part of it is not final yet (s)", 0.0, 60.0)
     settle_s: float = parameter(3.0, "A cart is closed at the earliest this long after the shopper left (s)", 0.0, 60.0)
     history_s: float = parameter(90.0, "Tracks are remembered for this long (s)", 10.0, 3600.0)
     hypotheses: int = parameter(60, "Hypotheses about things that depend on each other that are kept", 1, 10000)
@@ -119,6 +122,7 @@ class CartFusion:
             for shelf in store.shelves()
         }
         self._pending: list[tuple[int, int, str, int, ShelfEvent]] = []
+        self._open: dict[str, ShelfEvent] = {}
         self._parts_taken = 0
         self._judged: dict[int, JudgedEvent] = {}
         self._recent: deque[tuple[int, ShelfEvent, np.ndarray]] = deque(maxlen=200)
@@ -231,8 +235,16 @@ class CartFusion:
             problem = self._problem_of(event)
             if problem:
                 result.warnings.append(f"shelf event '{event.event}': {problem}")
-            elif event.status == ShelfEventStatus.FINAL and event.plates:
-                self._wait_with(event)
+            else:
+                self._note(event)
+
+    def _note(self, event: ShelfEvent) -> None:
+        """Puts a final event among those that wait, and remembers a provisional one as long as it may become one."""
+        self._open.pop(event.event, None)
+        if event.plates and event.status == ShelfEventStatus.FINAL:
+            self._wait_with(event)
+        elif event.plates and event.status == ShelfEventStatus.PROVISIONAL:
+            self._open[event.event] = event
 
     def _wait_with(self, event: ShelfEvent) -> None:
         self._parts_taken += 1
@@ -252,6 +264,8 @@ class CartFusion:
         """Judges the events that are due, oldest first; all of them if ``now_ns`` is None."""
         delay_ns = int(self._config.decision_delay_s * NANOSECONDS)
         while self._pending and (now_ns is None or self._pending[0][0] + delay_ns <= now_ns):
+            if now_ns is not None and self._may_go_on(self._pending[0][-1], now_ns):
+                return
             event = heapq.heappop(self._pending)[-1]
             judge = self._judge_of(event)
             # What comes of joining is due anew, by its later end: there may be a third part.
@@ -282,7 +296,10 @@ class CartFusion:
         found = []
         for number, other, place in self._recent:
             overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
-            if overlap_ns > _SETTLING_NS and np.linalg.norm(self._place_of(event) - place) > _ONE_HAND_M:
+            away = np.linalg.norm(self._place_of(event) - place) > _ONE_HAND_M
+            # One hand takes and puts one after the other.
+            hasty = other.event == event.event and event.end_ns - event.start_ns < _TAKE_AND_PUT_NS
+            if hasty or (away and overlap_ns > _SETTLING_NS):
                 found.append(number)
         return found
 
@@ -306,23 +323,40 @@ class CartFusion:
         move."""
         whole, parts, evidence, taken_again = event, [event], [], -np.inf
         while len(parts) < _MOST_PARTS and (other := self._next_part(whole, parts)) is not None:
-            whole = joined(whole, other)
+            whole = joined(whole, other, self._config)
             parts.append(other)
             later = self._judge_of(other)
+            if self._separated(other, later):
+                return []
             evidence = [*(evidence or [judge.log_evidence]), later.log_evidence]
             if len(parts) == 2 and judge.total > 0 > later.total:
                 taken_again = judge.log_evidence_put_back + later.log_evidence_taken_again(judge.total)
-            changes = [float(part.change.sum()) for part in parts]
-            if join_gain(self._judge_of(whole).log_evidence, evidence, changes, self._config, taken_again) > 0:
+            if join_gain(self._judge_of(whole).log_evidence, evidence, parts, self._config, taken_again) > 0:
                 self._pending = [entry for entry in self._pending if not any(entry[-1] is part for part in parts)]
                 heapq.heapify(self._pending)
                 return [whole]
         return []
 
+    def _may_go_on(self, event: ShelfEvent, now_ns: int) -> bool:
+        """Whether a change that the shelf has not settled yet may be a further part of an event, which then is waited for a while."""
+        limit_ns = int((self._config.decision_delay_s + self._config.unsettled_s) * NANOSECONDS)
+        self._open = {name: other for name, other in self._open.items() if other.end_ns + limit_ns > now_ns}
+        shelf = (event.gondola, event.shelf)
+        unsettled = [other for other in self._open.values() if (other.gondola, other.shelf) == shelf]
+        if not unsettled or event.end_ns + limit_ns <= now_ns:
+            return False
+        whole, parts = event, [event]
+        while not any(may_belong_together(whole, other, self._config) for other in unsettled):
+            if len(parts) + 1 >= _MOST_PARTS or (other := self._next_part(whole, parts)) is None:
+                return False
+            whole = joined(whole, other, self._config)
+            parts.append(other)
+        return True
+
     def _next_part(self, whole: ShelfEvent, parts: list[ShelfEvent]) -> ShelfEvent | None:
         """The first of the waiting events that may go on with what some parts make."""
         nexts = [other for *_, other in self._pending if not any(other is part for part in parts)]
-        nexts = [other for other in nexts if may_belong_together(whole, other, self._config.split_gap_s)]
+        nexts = [other for other in nexts if may_belong_together(whole, other, self._config)]
         return min(nexts, key=lambda waiting: (waiting.start_ns, waiting.event), default=None)
 
     def _judge(self, event: ShelfEvent, judge: EventJudge, result: StepResult) -> None:

@@ -19,6 +19,9 @@ class PartsConfig:
     split_share: float = parameter(0.05, "Share of moves that the shelf reports in parts", 0.0, 0.9)
     rest_share: float = parameter(0.02, "Share of moves of which the shelf reports a hand that rested there as a part", 0.0, 0.9)
     rest_kg: float = parameter(0.5, "Mean load of such a hand (kg)", 0.01, 20.0)
+    rest_s: float = parameter(1.0, "Mean time for which it rests there unnoticed (s)", 0.01, 60.0)
+    rest_gap_s: float = parameter(5.0, "Longer than this it does not (s)", 0.0, 60.0)
+    rest_unsteadiness: float = parameter(0.08, "By this share of itself its load changes meanwhile, one standard deviation", 0.0, 1.0)
     taken_again_share: float = parameter(0.05, "Share of things put back that are taken again at once", 0.0, 1.0)
     least_part_kg: float = parameter(0.015, "Changes in both directions are separate moves from this size on (kg)", 0.0, 1.0)
 
@@ -49,24 +52,28 @@ def opposite_parts(event: ShelfEvent, order: Sequence[str], least_kg: float) -> 
     return parts if all(abs(part.change.sum()) >= least_kg for part in parts) else [event]
 
 
-def may_belong_together(first: ShelfEvent, second: ShelfEvent, gap_s: float) -> bool:
-    """Whether ``second`` may continue ``first``: the same shelf, soon after, plates in common."""
+def may_belong_together(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> bool:
+    """Whether ``second`` may continue ``first``: the same shelf, soon after, plates in common. A hand may rest before it takes."""
     if (first.gondola, first.shelf) != (second.gondola, second.shelf):
         return False
     apart_ns = max(first.start_ns, second.start_ns) - min(first.end_ns, second.end_ns)
-    if apart_ns > gap_s * NANOSECONDS:
+    rested = first.change.sum() > 0 > second.change.sum()
+    if apart_ns > (max(config.rest_gap_s, config.split_gap_s) if rested else config.split_gap_s) * NANOSECONDS:
         return False
     return bool(_strong_plates(first) & _strong_plates(second))
 
 
-def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
-    """Both as one event: changes add up, and so do their variances."""
+def joined(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> ShelfEvent:
+    """Both as one event: changes add up, and so do their variances. A hand's load, which cancels out, was not steady."""
+    rested = first.change.sum() * second.change.sum() < 0
+    hand = min(first, second, key=lambda part: abs(float(part.change.sum()))) if rested else None
     plates = tuple(dict.fromkeys((*first.plates, *second.plates)))
     change, variance = dict.fromkeys(plates, 0.0), dict.fromkeys(plates, 0.0)
     for event in (first, second):
         for plate, kilograms, deviation in zip(event.plates, event.change, event.deviation, strict=True):
+            unsteady = config.rest_unsteadiness * float(kilograms) if event is hand else 0.0
             change[plate] += float(kilograms)
-            variance[plate] += float(deviation) ** 2
+            variance[plate] += float(deviation) ** 2 + unsteady**2
     return replace(
         first,
         event=f"{first.event}+{second.event}",
@@ -78,18 +85,22 @@ def joined(first: ShelfEvent, second: ShelfEvent) -> ShelfEvent:
     )
 
 
-def join_gain(whole: float, parts: Sequence[float], changes: Sequence[float], config: PartsConfig, taken_again: float = -np.inf) -> float:
-    """Log odds that events of ``changes`` (kg) are one move, from their log evidences (densities per kg).
+def join_gain(
+    whole: float, parts: Sequence[float], events: Sequence[ShelfEvent], config: PartsConfig, taken_again: float = -np.inf
+) -> float:
+    """Log odds that ``events`` are one move, from their log evidences ``parts`` and that of the ``whole`` (densities per kg).
 
     A move in one direction may be split at any share of it; of two in both directions the smaller part is a hand that came or went.
     ``taken_again``: log evidence of two together, if the second takes what the first put.
     """
+    changes = [float(event.change.sum()) for event in events]
     total = abs(sum(changes))
     if all(change * changes[0] > 0 for change in changes):
         chance = (config.split_share / max(total, 1e-3)) ** (len(parts) - 1)
     elif len(parts) == 2:
         hand = min(map(abs, changes))
-        chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg))
+        apart_s = max(0, events[1].start_ns - events[0].end_ns) / NANOSECONDS
+        chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg - apart_s / config.rest_s))
     else:
         chance = 0.0
     apart = np.logaddexp(sum(parts), taken_again + np.log(config.taken_again_share + 1e-300))
