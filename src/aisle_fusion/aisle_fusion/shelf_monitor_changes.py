@@ -58,6 +58,8 @@ PRESENT_EVERY_BINS = 4
 SMALL_CHANGES = 2.5
 #: Small changes that show only in the long run, which may be plates that creep, need so many times the significance.
 HIDDEN_FACTOR = 1.5
+#: A single plate's change is beyond doubt from so many deviations on.
+SURE_DEVIATIONS = 8.0
 #: A change is clear when it is so many times what a steady load may wander.
 CLEAR_RANGES = 4.0
 #: Goods that came and goods that went at once are told apart from a shelf that bends from so many times the least change on.
@@ -441,6 +443,11 @@ class ShelfChanges:
         least = config.least_change_deviations * factor * change.total_deviation
         if abs(change.total) >= max(config.least_change_kg, least):
             return True
+        if factor < EARLY_FACTOR:
+            # What one plate shows beyond doubt is not drowned by the noise of those beside it.
+            sure = np.maximum(SURE_DEVIATIONS * factor * change.deviation, SMALL_CHANGES * config.least_change_kg)
+            if (np.abs(change.change) >= sure).any():
+                return True
         came = float(change.change[change.change > 0].sum())
         went = came - change.total
         return min(came, went) >= max(BOTH_WAYS * config.least_change_kg, least)

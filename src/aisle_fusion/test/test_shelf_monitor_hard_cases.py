@@ -224,6 +224,16 @@ def test_a_light_thing_on_loud_plates_is_found(sign: int):
     assert len(events) == len(scenes)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_one_plate_shows_is_not_drowned_by_loud_plates_beside_it(sign: int):
+    scenes = {("g", str(seed)): ShelfScene(SECONDS, "white", seed).move(4.8, sign * 70, AT, wide=0.8) for seed in range(6)}
+    for scene in scenes.values():
+        scene.grams[:, [2, 3]] += 120.0 * scene.rng.normal(size=(len(scene.t), 2))
+    events = [event for report in run_scenes(scenes)[0] for event in report.final]
+    assert sorted(event.shelf for event in events) == sorted(shelf for _, shelf in scenes)
+    assert all(abs(grams(event) - scenes["g", event.shelf].moves[0].total) < 3.5 * deviation(event) for event in events)
+
+
 def test_a_move_while_the_shelf_is_shaken_is_found_when_it_is_still():
     """The shaking lasts for so long that a level which follows the load would have come up with it."""
     for seed in range(8):
