@@ -25,6 +25,8 @@ PLACES_PER_PLATE = 4
 _LOAD_SPREADS = (0.35, 0.7)
 #: Means of products and gains of plates are never thought better known than this: what errors they have in common stays unknown.
 _LEAST_DOUBT, _LEAST_GAIN_DOUBT = 0.004, 0.008
+#: Beside a plate that carries this share of a load patterns may be off by their whole deviation; far from it by this share of that.
+_MUCH_OF_A_LOAD, _LEAST_REACH = 0.25, 0.1
 #: Judgements less probable than this teach nothing: learning from a wrong guess would make it come true.
 _SURE = 0.9
 #: Nor do readings that are off by more standard deviations than this.
@@ -46,7 +48,9 @@ class WeightConfig:
     catalogue_deviation: float = parameter(0.01, "Error of the catalogue's weights, as a share of them", 0.0, 1.0)
     outlier_share: float = parameter(0.005, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
     outlier_scale: float = parameter(3.0, "How many times more", 1.0, 20.0)
-    pattern_deviation: float = parameter(0.1, "Error of a plate's share of a load, as a share of the whole load", 0.01, 1.0)
+    pattern_deviation: float = parameter(
+        0.1, "Error of a plate's share of a load on it or beside it, as a share of the whole load", 0.01, 1.0
+    )
     nothing_share: float = parameter(0.01, "Share of events that are no item at all (a hand pressed, the shelf was pushed)", 0.0, 0.5)
     nothing_scale_kg: float = parameter(0.02, "Mean absolute change of such events (kg)", 0.001, 5.0)
 
@@ -203,16 +207,20 @@ class ItemLikelihood:
         expected = masses[0] * first[:, :, None, :] + masses[1] * second[:, None, :, :]
         if masses[0] * masses[1] > 0:
             expected = expected * (self.total / (masses[0] + masses[1]))
-        fit = self._pattern_fit(self.change - expected, sum(abs(mass) for mass in masses))
+        reach = load_reach(len(self.change))
+        near = [abs(mass) * reach[:, index] for mass, index in zip(masses, places, strict=True)]
+        fit = self._pattern_fit(self.change - expected, near[0][:, :, None, :] + near[1][:, None, :, :])
         return float(np.log(np.exp(fit).mean() + 1e-300))
 
     def _single_pattern(self) -> np.ndarray:
         """Likelihood [L] of the pattern for one load at each place, 1 for a perfect fit."""
-        fit = self._pattern_fit(self.change - self.total * self.patterns, max(abs(self.total), 1e-6))
+        mass = max(abs(self.total), 1e-6)
+        fit = self._pattern_fit(self.change - self.total * self.patterns, mass * load_reach(len(self.change)))
         return np.exp(fit).mean(axis=0) + 1e-12
 
-    def _pattern_fit(self, residual: np.ndarray, mass: float) -> np.ndarray:
-        variance = self._deviation**2 + (self._config.pattern_deviation * mass) ** 2
+    def _pattern_fit(self, residual: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """``residual`` kg [..., plates]; ``near`` kg [..., plates]: the loads on each plate and beside it."""
+        variance = self._deviation**2 + (self._config.pattern_deviation * near) ** 2
         # Student's t with four degrees of freedom: neighbours of a load now and then do what they like.
         return -2.5 * np.log1p(residual**2 / (4 * variance)).sum(axis=-1)
 
@@ -222,6 +230,15 @@ def load_patterns(plates: int) -> np.ndarray:
     """Shares [spreads, L, plates] of a load at each place of a shelf with so many plates."""
     places = (np.arange(plates * PLACES_PER_PLATE) + 0.5) / PLACES_PER_PLATE
     return np.stack([_shares(places, spread, plates) for spread in _LOAD_SPREADS])
+
+
+@lru_cache(maxsize=64)
+def load_reach(plates: int) -> np.ndarray:
+    """How far [spreads, L, plates] each plate may be off for a load at each place, as a share of ``pattern_deviation``: all where it or a
+    plate beside it carries much of the load, little elsewhere."""
+    shares = np.pad(load_patterns(plates), ((0, 0), (0, 0), (1, 1)))
+    near = np.maximum(np.maximum(shares[..., :-2], shares[..., 2:]), shares[..., 1:-1])
+    return np.clip(near / _MUCH_OF_A_LOAD, _LEAST_REACH, 1.0)
 
 
 def _shares(places: np.ndarray, spread: float, plates: int) -> np.ndarray:

@@ -65,6 +65,15 @@ def test_a_pair_explains_two_loads_apart_and_a_single_does_not():
     assert found.pair((-0.1, -0.06), (first, second)) > found.pair((-0.06, -0.1), (first, second)) + 1
 
 
+def test_a_heavy_load_does_not_hide_a_light_one_far_from_it():
+    """The light one is well below what the heavy one's neighbours may be off by, but no neighbour."""
+    far, beside = likelihood({3: -0.085, 8: -0.43, 9: -0.64}), likelihood({7: -0.085, 8: -0.43, 9: -0.64})
+    alone, first, second = likelihood({8: -0.43, 9: -0.64}).single.max(), np.arange(8, 12), np.arange(28, 36)
+    assert far.single.max() < 0.05 * alone
+    assert beside.single.max() > 0.3 * alone
+    assert far.pair((-0.085, -1.07), (first, second)) > np.log(far.single[28:36].mean()) + 1.5
+
+
 def test_large_changes_that_cancel_are_not_nothing():
     assert likelihood({2: -0.004}).nothing() > likelihood({2: -0.1, 8: 0.096}).nothing()
 
