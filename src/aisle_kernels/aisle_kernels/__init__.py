@@ -1,8 +1,8 @@
-"""Innermost arithmetic of the tracker and the shelf monitor, compiled (``src/*.cpp``): what takes NumPy hundreds of small calls.
+"""What would take Python or NumPy hundreds of small steps, compiled (``src/*.cpp``): arithmetic of tracker and shelf monitor, reading.
 
 Functions write their results into arrays that they are given. All arrays are C-contiguous: float64, int64 for numbers of cameras and
 persons, bool where said. Wrong types and sizes raise TypeError or ValueError, numbers of nobody IndexError. M detections, N persons.
-The methods are described where they are used, in ``aisle_perception`` and ``aisle_fusion``.
+The methods are described where they are used, in ``aisle_perception``, ``aisle_fusion`` and ``aisle_bags``.
 
 ``lenses(rows, columns, step_px, border_px, positions [C, 3], rotations [C, 3, 3], sizes [C, 2], focal_px [C], table)``
     a handle of C cameras for the functions below (``aisle_perception.lens_table``)
@@ -65,10 +65,20 @@ Levels of P plates on S shelves (``aisle_fusion.shelf_monitor_levels``), ``froze
     change levels and their variances, and what follows from them
 ``still_bins(levels, bin, plates [K], tolerances [K])``
     for how many bins all of the plates have kept within their tolerances
+
+Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
+
+``chunk_messages(chunk, offset, wanted)``
+    messages of a chunk whose channels' places in ``wanted`` (65536 bytes) are not 0: tuples (log time, ``offset``, channel, data, publish
+    time, sequence); ValueError for records that do not fit into it
+``person_sizes(message, start, count)``
+    how many numbers the keypoints and the embedding of each of ``count`` persons have, which stand from ``start`` to the message's end;
+    None where they differ or do not fit
 """
 
 from aisle_kernels._compiled import (
     add_bins,
+    chunk_messages,
     correct_bodies,
     directions,
     fuse,
@@ -83,6 +93,7 @@ from aisle_kernels._compiled import (
     merged,
     off_level,
     open_bins,
+    person_sizes,
     plate_levels,
     pop_means,
     predict,
@@ -102,6 +113,7 @@ from aisle_kernels._compiled import (
 
 __all__ = [
     "add_bins",
+    "chunk_messages",
     "correct_bodies",
     "directions",
     "fuse",
@@ -116,6 +128,7 @@ __all__ = [
     "merged",
     "off_level",
     "open_bins",
+    "person_sizes",
     "plate_levels",
     "pop_means",
     "predict",

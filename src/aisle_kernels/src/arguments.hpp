@@ -57,6 +57,11 @@ public:
         return static_cast<T*>(take(sizeof(T), kFormats<T>, count, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE));
     }
 
+    // Bytes of any kind.
+    const uint8_t* bytes(int64_t count) {
+        return static_cast<const uint8_t*>(take(1, nullptr, count, PyBUF_C_CONTIGUOUS));
+    }
+
     // How many rows of so many numbers the argument has that comes next.
     int64_t rows(std::size_t bytes) {
         Py_buffer buffer{};
@@ -95,7 +100,7 @@ private:
         const Py_ssize_t at = next_++;
         Py_buffer& buffer = buffers_[static_cast<std::size_t>(at)];
         if (PyObject_GetBuffer(values_[at], &buffer, flags) < 0) throw PythonError{};
-        if (!buffer.format || buffer.format[0] == '\0' || buffer.format[1] || !std::strchr(formats, buffer.format[0])) {
+        if (formats && (!buffer.format || buffer.format[0] == '\0' || buffer.format[1] || !std::strchr(formats, buffer.format[0]))) {
             PyErr_Format(PyExc_TypeError, "%s: argument %zd is an array of '%s', expected '%c'", function_, at + 1,
                          buffer.format ? buffer.format : "bytes", formats[0]);
             throw PythonError{};

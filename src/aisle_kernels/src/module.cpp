@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "bag_calls.hpp"
 #include "body_evidence.hpp"
 #include "body_points.hpp"
 #include "floor_geometry.hpp"
@@ -318,6 +319,7 @@ PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_compiled", "See aisle_kernels.",
 
 PyMODINIT_FUNC PyInit__compiled() {
     PyObject* module = PyModule_Create(&kModule);
-    if (module && PyModule_AddFunctions(module, aisle::kShelfMethods) < 0) Py_CLEAR(module);
+    for (PyMethodDef* methods : {aisle::kShelfMethods, aisle::kBagMethods})
+        if (module && PyModule_AddFunctions(module, methods) < 0) Py_CLEAR(module);
     return module;
 }
