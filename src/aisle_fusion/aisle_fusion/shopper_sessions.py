@@ -298,7 +298,10 @@ class ShopperSessions:
 
     def _walked_out(self, life: TrackLife) -> bool:
         """Crossed an exit and has stayed outside since, for a second at least."""
-        if not self._near(self._exits, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
+        position = life.newest.position
+        if not self._near(self._exits, position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
+            return False
+        if self._store.on_floor(position)[0]:
             return False
         path = _path(life, life.last_ns - 2 * self._window_ns)
         if not any(path_crosses(path, gate.ends) for gate in self._exits):

@@ -12,6 +12,7 @@ Groups never change: an event replaces those that it touches. What has been work
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -472,16 +473,20 @@ def _after(counts: Counts, effects: Collection[tuple[str, str, int]]) -> Counts:
     """``counts`` changed by (visit, product, pieces)."""
     if not effects:
         return counts
-    found, in_order = dict(counts), True
+    found = dict(counts)
     for visit, product, pieces in effects:
-        before = found.get((visit, product))
+        cart = visit, product
+        before = found.get(cart)
         if before is None:
-            found[visit, product], in_order = pieces, False
+            # What is there is sorted: a place is found in few steps.
+            carts = list(found.items())
+            insort(carts, (cart, pieces))
+            found = dict(carts)
         elif before + pieces:
-            found[visit, product] = before + pieces
+            found[cart] = before + pieces
         else:
-            del found[visit, product]
-    return found if in_order else dict(sorted(found.items()))
+            del found[cart]
+    return found
 
 
 def _merge(merged: dict[tuple, Hypothesis], hypothesis: Hypothesis) -> None:
