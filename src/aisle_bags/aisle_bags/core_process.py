@@ -5,12 +5,13 @@ Each process reads its part of the bag itself, so that only what its cores give 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import pickle
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +28,8 @@ from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
 from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
+#: New objects after which garbage is looked for.
+_COLLECTED_EVERY = 70_000
 #: Steps that cross over together: one at a time would cost more than the work. It blocks while the other side has not taken them.
 _BATCH = 32
 #: Moment, records (tracks packed) and warnings of one step; None in place of warnings for a record as it was read.
@@ -139,6 +142,22 @@ class CoreProcess:
                     yield moment, records[0] if warnings is None else StepResult([_arrived(record) for record in records], warnings)
 
 
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Meanwhile garbage is looked for a hundred times less often, and not among what is loaded by now, a hundred thousand objects.
+
+    Records make no cycles, and the tens of thousands that wait for their turn would be looked through again and again.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_EVERY, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 def can_fork() -> bool:
     """A forked process begins at once, a fresh one with a second of imports. But a forked one inherits the locks that other threads hold,
     without the threads."""
@@ -151,7 +170,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
     # Nobody listens any more: whoever started this has been told why.
     with sender, suppress(BrokenPipeError):
         try:
-            with BagReader(tasks[0][1].bag) as reader:
+            with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
                 messages = reader.messages({topic for _, task in tasks for topic in task.topics})
                 runs = run_here(tasks, ((message.log_time_ns, message.topic, reader.record(message)) for message in messages))
                 batch: list[_Sent] = []

@@ -10,7 +10,6 @@ recording is ignored (``INPUTS``).
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 
 from aisle_bags.bag_images import decode_frame, image_topics
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
-from aisle_bags.core_process import CoreProcess, CoreTask, PlainTask, ShelfTask, TrackerTask, can_fork, run_here
+from aisle_bags.core_process import CoreProcess, CoreTask, PlainTask, ShelfTask, TrackerTask, can_fork, run_here, seldom_collected
 from aisle_bags.core_runs import merged
 from aisle_bags.core_settings import CoreSettings
 from aisle_bags.offline import OfflineResult, OfflineRunner
@@ -123,9 +122,7 @@ def replay(
     taken_by_tasks = [_CORE_INPUTS[type(task)] for _, task in tasks if type(task) in _CORE_INPUTS]
     runner = OfflineRunner(store, settings, plan.inputs, publish, taken_by_tasks)
     with ExitStack() as stack:
-        # What is loaded by now, a hundred thousand objects, is not looked through for garbage again and again meanwhile.
-        gc.freeze()
-        stack.callback(gc.unfreeze)
+        stack.enter_context(seldom_collected())
         others = [stack.enter_context(CoreProcess(group)) for group in elsewhere]
         topics_here = {topic for _, task in here for topic in task.topics}
         runs = run_here(here, _logged(reader, plan, topics_here, detectors)) if here else []
