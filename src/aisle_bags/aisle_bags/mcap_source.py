@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -38,6 +39,8 @@ MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEADER = struct.Struct("<BQ")
 #: Start, end, uncompressed size and checksum, as they stand at the beginning of a chunk.
 CHUNK_HEADER = struct.Struct("<QQQI")
+#: A ``RawMessage`` of a tuple of all its fields, at a third of what its constructor costs.
+_message = partial(tuple.__new__, RawMessage)
 
 
 class McapSource:
@@ -119,7 +122,7 @@ class McapSource:
                 if compressed:
                     data = decompressed(self.path, data)
                 topic, type_name = wanted[number]
-                yield RawMessage(topic, type_name, log_time_ns, data, publish_time_ns, sequence)
+                yield _message((topic, type_name, log_time_ns, data, publish_time_ns, sequence))
 
     def log_times(self) -> Iterator[tuple[str, np.ndarray]]:
         """Log times by topic, int64 ns, in pieces: one for each topic of a chunk, in the file's order. Reads only message indexes."""

@@ -473,20 +473,21 @@ def _after(counts: Counts, effects: Collection[tuple[str, str, int]]) -> Counts:
     """``counts`` changed by (visit, product, pieces)."""
     if not effects:
         return counts
-    found = dict(counts)
     for visit, product, pieces in effects:
         cart = visit, product
-        before = found.get(cart)
+        before = counts.get(cart)
         if before is None:
             # What is there is sorted: a place is found in few steps.
-            carts = list(found.items())
+            carts = list(counts.items())
             insort(carts, (cart, pieces))
-            found = dict(carts)
-        elif before + pieces:
-            found[cart] = before + pieces
+            counts = dict(carts)
+            continue
+        counts = dict(counts)
+        if before + pieces:
+            counts[cart] = before + pieces
         else:
-            del found[cart]
-    return found
+            del counts[cart]
+    return counts
 
 
 def _merge(merged: dict[tuple, Hypothesis], hypothesis: Hypothesis) -> None:

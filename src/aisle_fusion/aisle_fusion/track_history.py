@@ -88,6 +88,11 @@ class TrackLife:
     def oldest(self) -> Sample:
         return self._sample(0)
 
+    @property
+    def oldest_position(self) -> np.ndarray:
+        """float64 [2] m."""
+        return self._waiting[0].position if len(self._waiting) == len(self._stamps) else self._rows[self._begin, _POSITION]
+
     def add(self, stamp_ns: int, track: Track) -> None:
         self.last_ns, self.newest, self.present = stamp_ns, track, True
         self._stamps.append(stamp_ns)

@@ -202,8 +202,8 @@ class PersonTracker:
         tracks = []
         people = [person for person in self._floor.people if person.track]
         sure = existence.probability(np.array([person.log_odds for person in people])).tolist()
-        for person, probability in zip(people, sure, strict=True):
-            head, left, right = person.points.at(stamp_ns, self._config.point_memory_s)
+        points = self._point_filter.known([person.points for person in people], stamp_ns)
+        for person, probability, (head, left, right) in zip(people, sure, points, strict=True):
             tracks.append(
                 Track(
                     track=person.track,
