@@ -13,15 +13,21 @@ from typing import Any
 
 import numpy as np
 
+import aisle_kernels
 from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, PersonDetections, ScaleReading
 
 _LITTLE_ENDIAN = b"\x00\x01"
 #: The encapsulation header, which alignment does not count.
 _HEADER = 4
 _WORD = 4
+#: Where the stamp ends that all messages begin with.
+_STAMP_END = _HEADER + 2 * _WORD
 _KEYPOINT_FLOATS = 3 * len(COCO_KEYPOINTS)
-#: Floats of a detection before its keypoints: the box's edges and the score.
+#: Floats of a detection before its keypoints: the box's edges and the score, then how many floats follow.
 _BOX_FLOATS = 5
+_NO_BOXES, _NO_SCORES = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+for _empty in (_NO_BOXES, _NO_SCORES):
+    _empty.flags.writeable = False
 
 #: The fields that the decoders below expect: a bag's own definitions may be older or newer.
 _EXPECTED = {
@@ -115,7 +121,9 @@ class _Front:
 
     def __init__(self, lay_out: Callable[[_Layout], None]) -> None:
         self._lay_out = lay_out
-        self._struct = struct.Struct("")
+        self._struct = self._quick = struct.Struct("")
+        self._same = b""
+        self._count_at = 0
         #: The values between stamp and count; another object when they have changed.
         self.constant: tuple[Any, ...] | None = None
 
@@ -126,6 +134,9 @@ class _Front:
 
     def read(self, data: bytes) -> tuple[int, int]:
         """Stamp (ns) and count. Raises struct.error where ``data`` is too short."""
+        if self.constant is not None and data[_STAMP_END : self._count_at] == self._same:
+            second, nanosecond, count = self._quick.unpack_from(data)
+            return second * NANOSECONDS + nanosecond, count
         if self.constant is None or len(data) < self._struct.size:
             return self._learn(data)
         second, nanosecond, *constant, count = self._struct.unpack_from(data)
@@ -137,6 +148,10 @@ class _Front:
         layout = _Layout(data)
         self._lay_out(layout)
         self._struct = layout.end()
+        # Nearly always even what lies between the fields is the same.
+        self._count_at = self._struct.size - _WORD
+        self._same = data[_STAMP_END : self._count_at]
+        self._quick = struct.Struct(f"<{_HEADER}xiI{len(self._same)}xI")
         second, nanosecond, *self.constant, count = self._struct.unpack_from(data)
         return second * NANOSECONDS + nanosecond, count
 
@@ -168,9 +183,12 @@ class _ScaleDecoder:
             stamp_ns, count = front.read(data)
             if front.constant is not self._read:
                 self._understand(front.constant)
-            weights = np.frombuffer(data, np.float32, count, front.size).copy()
-            return ScaleReading(stamp_ns, self._gondola, self._shelf, self._period_ns, self._plates, weights.reshape(-1, len(self._plates)))
-        except (struct.error, ValueError):
+            samples, rest = divmod(count, len(self._plates))
+            if rest:
+                return None
+            weights = np.ndarray((samples, len(self._plates)), np.float32, data, front.size).copy()
+            return ScaleReading(stamp_ns, self._gondola, self._shelf, self._period_ns, self._plates, weights)
+        except (struct.error, ValueError, TypeError, ZeroDivisionError):
             return None
 
     def _understand(self, constant: list[Any]) -> None:
@@ -218,22 +236,15 @@ class _DetectionsDecoder:
 
     def _persons(self, data: bytes, count: int) -> tuple[np.ndarray | None, ...] | None:
         """Boxes, scores, keypoints, embeddings; None where the persons differ in what they have."""
-        words = np.frombuffer(data, np.float32, (len(data) - self._front.size) // _WORD, self._front.size)
         if not count:
-            return words[:0].reshape(0, 4), words[:0], None, None
-        sizes = words.view(np.uint32)
-        points = int(sizes[_BOX_FLOATS])
-        if points not in (0, _KEYPOINT_FLOATS):
+            return _NO_BOXES, _NO_SCORES, None, None
+        start = self._front.size
+        sizes = aisle_kernels.person_sizes(data, start, count)
+        if sizes is None or sizes[0] not in (0, _KEYPOINT_FLOATS):
             return None
+        points, embedding = sizes
         embedding_at = _BOX_FLOATS + 1 + points + 1
-        embedding = int(sizes[embedding_at - 1])
-        stride = embedding_at + embedding
-        if count * stride != len(words):
-            return None
-        for at, size in ((_BOX_FLOATS, points), (embedding_at - 1, embedding)):
-            if sizes[at::stride].tolist() != [size] * count:
-                return None
-        rows = words.reshape(count, stride)
+        rows = np.ndarray((count, embedding_at + embedding), np.float32, data, start)
         keypoints = rows[:, _BOX_FLOATS + 1 : embedding_at - 1].reshape(count, len(COCO_KEYPOINTS), 3).copy() if points else None
         return rows[:, :4].copy(), rows[:, 4].copy(), keypoints, rows[:, embedding_at:].copy() if embedding else None
 

@@ -1,16 +1,17 @@
 """The tracker and the shelf monitor in processes of their own: until carts are made they share nothing.
 
-Each reads its part of the bag itself, so that only what it gives crosses over.
+Each process reads its part of the bag itself, so that only what its cores give crosses over, and the few records that no core there takes.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import pickle
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,8 +19,8 @@ from types import TracebackType
 from typing import Any
 
 from aisle_bags.bag_reader import BagError, BagReader
-from aisle_bags.core_runs import Closing, Core, CoreRun
-from aisle_bags.event_order import EventOrder, Key
+from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged, parts_of
+from aisle_bags.event_order import EventOrder, Logged
 from aisle_bags.packed_tracks import PackedTracks, packed, unpacked
 from aisle_contract.records import Record, StepResult, Tracks
 from aisle_fusion.shelf_monitor import ShelfMonitor
@@ -27,10 +28,12 @@ from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
 from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
+#: New objects after which garbage is looked for.
+_COLLECTED_EVERY = 70_000
 #: Steps that cross over together: one at a time would cost more than the work. It blocks while the other side has not taken them.
 _BATCH = 32
-#: Place, records (tracks packed) and warnings of one step.
-_Sent = tuple[Key, list[Any], list[str]]
+#: Moment, records (tracks packed) and warnings of one step; None in place of warnings for a record as it was read.
+_Sent = tuple[Moment, list[Any], "list[str] | None"]
 
 
 @dataclass(frozen=True)
@@ -63,32 +66,48 @@ class TrackerTask:
         return PersonTracker(self.store, self.config)
 
 
-CoreTask = ShelfTask | TrackerTask
+@dataclass(frozen=True)
+class PlainTask:
+    """A bag's topics whose records are passed on as they are."""
+
+    bag: Path
+    topics: tuple[str, ...]
+
+    name = "reader"
+
+    def core(self) -> None:
+        return None
 
 
-def run_here(task: CoreTask, reader: BagReader) -> CoreRun:
-    """A task in this process."""
-    entries = ((message.log_time_ns, message.topic, reader.record(message)) for message in reader.messages(task.topics))
-    return CoreRun(task.core(), EventOrder(entries))
+CoreTask = ShelfTask | TrackerTask | PlainTask
+#: Tasks with the numbers that their runs get.
+Numbered = Sequence[tuple[int, CoreTask]]
+
+
+def run_here(tasks: Numbered, entries: Iterable[Logged]) -> list[CoreRun]:
+    """Tasks in this process, on the records of all their topics in the order in which they were logged, which are read once."""
+    parts = parts_of(entries, [task.topics for _, task in tasks])
+    return [CoreRun(number, task.core(), EventOrder(part)) for (number, task), part in zip(tasks, parts, strict=True)]
 
 
 class CoreProcess:
-    """Iterates over what a task's core gave (as ``CoreRun``), made by another process; use it in a ``with`` statement.
+    """Iterates over what the cores of one or more tasks gave (as ``CoreRun``, merged), made by another process; use it in a ``with``
+    statement. ``closings``, by number, are there once the iteration has come to its end.
 
     Raises BagError as reading the bag does, RuntimeError where the process ends without having told why.
     """
 
-    def __init__(self, task: CoreTask) -> None:
-        self._name = task.name
+    def __init__(self, tasks: Numbered) -> None:
+        self._name = " and ".join(task.name for _, task in tasks)
         context = multiprocessing.get_context("fork" if can_fork() else "spawn")
         self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_run, args=(task, sender, self._receiver), daemon=True, name=task.name)
+        self._process = context.Process(target=_run, args=(tasks, sender, self._receiver), daemon=True, name=self._name)
         with warnings.catch_warnings():
             # Python counts native threads too: those of OpenBLAS, which takes care of forks itself.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
             self._process.start()
         sender.close()
-        self.closing: Closing | None = None
+        self.closings: dict[int, Closing] | None = None
 
     @property
     def pid(self) -> int:
@@ -107,8 +126,8 @@ class CoreProcess:
             self._process.terminate()
         self._process.join()
 
-    def __iter__(self) -> Iterator[tuple[Key, StepResult]]:
-        while self.closing is None:
+    def __iter__(self) -> Iterator[tuple[Moment, StepResult | Record]]:
+        while self.closings is None:
             try:
                 told = self._receiver.recv()
             except EOFError:
@@ -116,11 +135,27 @@ class CoreProcess:
                 raise RuntimeError(f"the {self._name}'s process ended with exit code {self._process.exitcode}") from None
             if isinstance(told, BaseException):
                 raise told
-            if isinstance(told, Closing):
-                self.closing = told
+            if isinstance(told, dict):
+                self.closings = told
             else:
-                for key, records, warnings in told:
-                    yield key, StepResult([_arrived(record) for record in records], warnings)
+                for moment, records, warnings in told:
+                    yield moment, records[0] if warnings is None else StepResult([_arrived(record) for record in records], warnings)
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Meanwhile garbage is looked for a hundred times less often, and not among what is loaded by now, a hundred thousand objects.
+
+    Records make no cycles, and the tens of thousands that wait for their turn would be looked through again and again.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_EVERY, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def can_fork() -> bool:
@@ -129,24 +164,29 @@ def can_fork() -> bool:
     return threading.active_count() == 1
 
 
-def _run(task: CoreTask, sender: Connection, receiver: Connection) -> None:
+def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
     # This process's own copy of the other end would keep the pipe alive when nobody listens any more.
     receiver.close()
     # Nobody listens any more: whoever started this has been told why.
     with sender, suppress(BrokenPipeError):
         try:
-            with BagReader(task.bag) as reader:
-                run = run_here(task, reader)
+            with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
+                messages = reader.messages({topic for _, task in tasks for topic in task.topics})
+                runs = run_here(tasks, ((message.log_time_ns, message.topic, reader.record(message)) for message in messages))
                 batch: list[_Sent] = []
-                for key, step in run:
-                    batch.append((key, [_sent(record) for record in step.records], step.warnings))
+                for moment, what in merged(runs):
+                    batch.append((moment, *_sent_step(what)))
                     if len(batch) >= _BATCH:
                         _send(sender, batch)
                         batch = []
                 _send(sender, batch)
-                _send(sender, run.closing)
+                _send(sender, {run.number: run.closing for run in runs})
         except BagError as error:
             _send(sender, error)
+
+
+def _sent_step(what: StepResult | Record) -> tuple[list[Any], list[str] | None]:
+    return ([_sent(record) for record in what.records], what.warnings) if isinstance(what, StepResult) else ([what], None)
 
 
 def _sent(record: Record) -> Record | PackedTracks:
@@ -157,5 +197,5 @@ def _arrived(record: Record | PackedTracks) -> Record:
     return unpacked(record) if isinstance(record, PackedTracks) else record
 
 
-def _send(sender: Connection, what: Sequence[_Sent] | Closing | BagError) -> None:
+def _send(sender: Connection, what: Sequence[_Sent] | dict[int, Closing] | BagError) -> None:
     sender.send_bytes(pickle.dumps(what, protocol=pickle.HIGHEST_PROTOCOL))

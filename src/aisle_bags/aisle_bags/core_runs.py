@@ -1,13 +1,15 @@
-"""One core over a sequence of records, by itself: what it gave at which record, and how it ended."""
+"""Single cores over sequences of records: what they gave at which record, and how they ended."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import heapq
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol
 
-from aisle_bags.event_order import EventOrder, Key
+from aisle_bags.event_order import EventOrder, Logged
 from aisle_contract.records import Diagnostic, Record, StepResult
 
 
@@ -36,23 +38,57 @@ def closing(core: Core, fed: Mapping[str, int] | None = None) -> Closing:
     return Closing(step, core.diagnostics(), fed or {})
 
 
-class CoreRun:
-    """Iterates over (place of a record, what the core gave when it took it), leaving out records at which it gave nothing.
+#: Stamp (ns) of a record, and the number of the run that took it: of one time, the runs come in this order.
+Moment = tuple[int, int]
 
-    ``closing`` is there once the iteration has come to its end.
+
+class CoreRun:
+    """Iterates over (moment of a record, what the core gave when it took it), leaving out records at which it gave nothing.
+
+    Without a core it gives the records as they are. ``number``: the run's. ``closing`` is there once the iteration has come to its end.
     """
 
-    def __init__(self, core: Core, records: EventOrder) -> None:
+    def __init__(self, number: int, core: Core | None, records: EventOrder) -> None:
+        self.number = number
         self._core = core
         self._records = records
         self.closing: Closing | None = None
 
-    def __iter__(self) -> Iterator[tuple[Key, StepResult]]:
-        fed: Counter[str] = Counter()
-        for key, record in self._records:
+    def __iter__(self) -> Iterator[tuple[Moment, StepResult | Record]]:
+        number, core, fed = self.number, self._core, Counter[str]()
+        for (stamp_ns, _, _), record in self._records:
+            if core is None:
+                yield (stamp_ns, number), record
+                continue
             fed[type(record).__name__] += 1
-            step = self._core.step(record)
+            step = core.step(record)
             if step.records or step.warnings:
-                yield key, step
-        self.closing = closing(self._core, fed)
+                yield (stamp_ns, number), step
+        self.closing = Closing(StepResult(), []) if core is None else closing(core, fed)
         self.closing.step.warnings.extend(self._records.warnings)
+
+
+def merged(runs: Iterable[Iterable[tuple[Moment, StepResult | Record]]]) -> Iterator[tuple[Moment, StepResult | Record]]:
+    """What several runs give, in order."""
+    return heapq.merge(*runs, key=itemgetter(0))
+
+
+def parts_of(entries: Iterable[Logged], groups: Sequence[Collection[str]]) -> list[Iterator[Logged]]:
+    """The entries of each group of topics, in their order. They are read once, as far as any of the iterators is asked to go; what it
+    passes over waits for the others."""
+    entries = iter(entries)
+    waiting: list[deque[Logged]] = [deque() for _ in groups]
+    waiting_of = {topic: queue for topics, queue in zip(groups, waiting, strict=True) for topic in topics}
+
+    def part(mine: deque[Logged]) -> Iterator[Logged]:
+        while True:
+            while mine:
+                yield mine.popleft()
+            for entry in entries:
+                waiting_of[entry[1]].append(entry)
+                if mine:
+                    break
+            else:
+                return
+
+    return [part(queue) for queue in waiting] if len(waiting) > 1 else [entries]

@@ -12,6 +12,7 @@ from aisle_contract.records import BodyPoint, Track, Tracks
 _POSITION, _VELOCITY, _COVARIANCE, _POINTS = slice(0, 2), slice(2, 4), slice(4, 20), 20
 _POINT_SIZE, _POINT_NAMES = 13, ("head", "left_wrist", "right_wrist")
 _ROW_SIZE = _POINTS + _POINT_SIZE * len(_POINT_NAMES)
+_KNOWN, _UNKNOWN = np.ones(1), np.zeros(_POINT_SIZE)
 
 
 class PackedTracks(NamedTuple):
@@ -24,15 +25,12 @@ class PackedTracks(NamedTuple):
 
 def packed(tracks: Tracks) -> PackedTracks:
     """The same, bit for bit, once unpacked; arrays must be float64 as ``Track`` says."""
-    rows = np.zeros((len(tracks.tracks), _ROW_SIZE))
-    for row, track in zip(rows, tracks.tracks, strict=True):
-        row[_POSITION], row[_VELOCITY], row[_COVARIANCE] = track.position, track.velocity, track.covariance.reshape(-1)
-        for number, point in enumerate((track.head, track.left_wrist, track.right_wrist)):
-            if point is not None:
-                start = _POINTS + number * _POINT_SIZE
-                row[start] = 1.0
-                row[start + 1 : start + 4] = point.position
-                row[start + 4 : start + _POINT_SIZE] = point.covariance.reshape(-1)
+    parts: list[np.ndarray] = []
+    for track in tracks.tracks:
+        parts += (track.position, track.velocity, track.covariance.reshape(-1))
+        for point in (track.head, track.left_wrist, track.right_wrist):
+            parts += (_UNKNOWN,) if point is None else (_KNOWN, point.position, point.covariance.reshape(-1))
+    rows = np.concatenate(parts).reshape(-1, _ROW_SIZE) if parts else np.zeros((0, _ROW_SIZE))
     return PackedTracks(tracks.stamp_ns, [(track.track, track.existence, track.unseen_s) for track in tracks.tracks], rows)
 
 

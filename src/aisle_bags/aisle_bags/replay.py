@@ -10,19 +10,16 @@ recording is ignored (``INPUTS``).
 
 from __future__ import annotations
 
-import gc
-import heapq
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from operator import itemgetter
 
 from aisle_bags.bag_images import decode_frame, image_topics
 from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
-from aisle_bags.core_process import CoreProcess, CoreTask, ShelfTask, TrackerTask, can_fork, run_here
+from aisle_bags.core_process import CoreProcess, CoreTask, PlainTask, ShelfTask, TrackerTask, can_fork, run_here, seldom_collected
+from aisle_bags.core_runs import merged
 from aisle_bags.core_settings import CoreSettings
-from aisle_bags.event_order import EventOrder
 from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_contract import conversions, qos
 from aisle_contract.record_topics import INPUT_RECORDS
@@ -54,6 +51,7 @@ _NEEDED: dict[str, tuple[tuple[type, str], ...]] = {
 }
 #: Below this many messages more processes take longer to start than they save: forked ones and fresh ones.
 _WORTH_FORKS, _WORTH_FRESH = 2_000, 30_000
+_CORE_INPUTS: dict[type, type] = {TrackerTask: PersonDetections, ShelfTask: ScaleReading}
 _DETECTIONS = conversions.MESSAGE_TYPES[PersonDetections]
 
 
@@ -117,40 +115,50 @@ def replay(
     The bag is read from its beginning to its end and never held. ``publish`` is called with each record that a core gives (without it
     the result collects them, all of them); ``taken``, for progress, with the time (ns) up to which the recording has been replayed.
     ``processes``: 1, 2 (the shelf monitor in its own) or 3 (the tracker too, unless there are images to look into); by default 3 where
-    there is more than one processor and enough to do. Raises BagError.
+    there is more than one processor and enough to do. Each process reads the bag once, if at all. Raises BagError.
     """
     tasks = _tasks(reader, plan, store, settings)
-    elsewhere = [kind for kind, _ in tasks]
-    runner = OfflineRunner(store, settings, plan.inputs, publish, elsewhere)
-    others = EventOrder(_logged(reader, plan, {name for _, task in tasks for name in task.topics}, detectors))
-    alone = len(tasks) - (processes or _processes_for(plan)) + 1
+    here, elsewhere = _places(tasks, processes or _processes_for(plan))
+    taken_by_tasks = [_CORE_INPUTS[type(task)] for _, task in tasks if type(task) in _CORE_INPUTS]
+    runner = OfflineRunner(store, settings, plan.inputs, publish, taken_by_tasks)
     with ExitStack() as stack:
-        # What is loaded by now, a hundred thousand objects, is not looked through for garbage again and again meanwhile.
-        gc.freeze()
-        stack.callback(gc.unfreeze)
-        # The tracker comes first and stays here longest: it is what images need.
-        runs = [run_here(task, reader) if n < alone else stack.enter_context(CoreProcess(task)) for n, (_, task) in enumerate(tasks)]
-        for (stamp_ns, _, _), what in heapq.merge(others, *runs, key=itemgetter(0)):
+        stack.enter_context(seldom_collected())
+        others = [stack.enter_context(CoreProcess(group)) for group in elsewhere]
+        topics_here = {topic for _, task in here for topic in task.topics}
+        runs = run_here(here, _logged(reader, plan, topics_here, detectors)) if here else []
+        for (stamp_ns, _), what in merged([*runs, *others]):
             if isinstance(what, StepResult):
                 runner.take(what)
             else:
                 runner.feed(what)
             if taken is not None:
                 taken(stamp_ns)
-        result = runner.finish([run.closing for run in runs])
-    result.warnings.extend(others.warnings)
-    return result
+        closings = {run.number: run.closing for run in runs}
+        for other in others:
+            closings |= other.closings
+        return runner.finish([closings[number] for number, _ in (*tasks[1:], tasks[0])])
 
 
-def _tasks(reader: BagReader, plan: ReplayPlan, store: Store, settings: CoreSettings) -> list[tuple[type, CoreTask]]:
-    """Cores that read their part of the bag by themselves, with the type of record that they read; the tracker first."""
+def _tasks(reader: BagReader, plan: ReplayPlan, store: Store, settings: CoreSettings) -> list[tuple[int, CoreTask]]:
+    """What is done with which part of the bag before carts are made, numbered: records that are passed on, the tracker, the monitor."""
     topics = {kind: tuple(t.name for t in plan.records if t.type == conversions.MESSAGE_TYPES[kind]) for kind in plan.inputs}
-    tasks: list[tuple[type, CoreTask]] = []
+    cores: list[CoreTask] = []
     if PersonDetections in topics and not plan.images:
-        tasks.append((PersonDetections, TrackerTask(reader.path, topics[PersonDetections], store, settings.tracker)))
+        cores.append(TrackerTask(reader.path, topics.pop(PersonDetections), store, settings.tracker))
     if ScaleReading in topics:
-        tasks.append((ScaleReading, ShelfTask(reader.path, topics[ScaleReading], store, settings.shelf_monitor)))
-    return tasks
+        cores.append(ShelfTask(reader.path, topics.pop(ScaleReading), store, settings.shelf_monitor))
+    rest = PlainTask(reader.path, (*(name for names in topics.values() for name in names), *plan.images))
+    return list(enumerate([rest, *cores]))
+
+
+def _places(tasks: list[tuple[int, CoreTask]], processes: int) -> tuple[list[tuple[int, CoreTask]], list[list[tuple[int, CoreTask]]]]:
+    """Which tasks are done in this process, and which in others, by process: the monitor leaves first, the tracker after it."""
+    plain, *cores = tasks
+    staying = max(len(cores) - processes + 1, 0)
+    here, groups = cores[:staying], [[task] for task in cores[staying:]]
+    # Beside two cores only gates and items are left, which are few: whoever reads for the monitor reads them too.
+    taker = groups[-1] if groups and len(cores) > 1 else here
+    return ([plain, *here], groups) if taker is here else (here, [*groups[:-1], [plain, *taker]])
 
 
 def _processes_for(plan: ReplayPlan) -> int:
@@ -158,9 +166,9 @@ def _processes_for(plan: ReplayPlan) -> int:
     return 3 if worth and len(os.sched_getaffinity(0)) > 1 else 1
 
 
-def _logged(reader: BagReader, plan: ReplayPlan, without: set[str], detectors: CameraDetectors | None) -> Iterator[tuple[int, str, Record]]:
-    """Log time, topic and record of the planned messages, images as the detections that a detector finds."""
-    for message in reader.messages({topic.name for topic in plan.records}.difference(without) | plan.images.keys()):
+def _logged(reader: BagReader, plan: ReplayPlan, topics: set[str], detectors: CameraDetectors | None) -> Iterator[tuple[int, str, Record]]:
+    """Log time, topic and record of the messages of some planned topics, images as the detections that a detector finds."""
+    for message in reader.messages(topics):
         yield message.log_time_ns, message.topic, _record(reader, plan, message, detectors)
 
 

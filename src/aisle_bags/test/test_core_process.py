@@ -43,12 +43,12 @@ def task() -> ShelfTask:
 
 def test_a_bag_that_cannot_be_read_is_told_as_in_this_process(task: ShelfTask, tmp_path: Path) -> None:
     broken = ShelfTask(tmp_path / "none", task.topics, task.store, task.config)
-    with pytest.raises(BagError, match="none: no such file or folder"), CoreProcess(broken) as steps:
+    with pytest.raises(BagError, match="none: no such file or folder"), CoreProcess([(1, broken)]) as steps:
         list(steps)
 
 
 def test_a_process_that_is_killed_is_told(task: ShelfTask) -> None:
-    with CoreProcess(task) as steps:
+    with CoreProcess([(1, task)]) as steps:
         iterator = iter(steps)
         next(iterator)
         os.kill(steps.pid, 9)
@@ -57,6 +57,6 @@ def test_a_process_that_is_killed_is_told(task: ShelfTask) -> None:
 
 
 def test_a_process_that_nobody_listens_to_ends(task: ShelfTask) -> None:
-    with CoreProcess(task) as steps:
+    with CoreProcess([(1, task)]) as steps:
         next(iter(steps))
     assert not steps.running

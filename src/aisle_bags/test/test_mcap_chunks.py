@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import chain
 from typing import IO
 
 import pytest
@@ -42,7 +43,8 @@ def by_library(stream: IO[bytes], topics: str) -> list[tuple[int, int, bytes]]:
 def by_chunks(stream: IO[bytes], topics: str) -> list[tuple[int, int, bytes]]:
     summary = summary_of(stream)
     channels = {number for number, channel in summary.channels.items() if channel.topic in topics}
-    return [(time, channel, data) for time, _, channel, data, _, _ in stored_messages(stream, summary, channels)]
+    found = chain.from_iterable(stored_messages(stream, summary, channels))
+    return [(time, channel, data) for time, _, channel, data, _, _ in found]
 
 
 @given(

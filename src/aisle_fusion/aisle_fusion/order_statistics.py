@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -18,4 +20,12 @@ def quantile(values: np.ndarray, share: float) -> np.ndarray:
     place = share * (values.shape[-1] - 1)
     before = int(place)
     low, high, part = ordered[..., before], ordered[..., min(before + 1, values.shape[-1] - 1)], place - before
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
+
+
+def quantile_of(ordered: Sequence[float], share: float) -> float:
+    """The same of sorted plain numbers."""
+    place = share * (len(ordered) - 1)
+    before = int(place)
+    low, high, part = ordered[before], ordered[min(before + 1, len(ordered) - 1)], place - before
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aisle_contract.event_time import EventTimeBuffer
+from aisle_contract.event_time import Watermark
 from aisle_contract.records import (
     NANOSECONDS,
     Diagnostic,
@@ -26,7 +26,7 @@ from aisle_fusion.shelf_monitor_changes import ShelfChanges
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 from aisle_fusion.shelf_monitor_events import ShelfEventBook
 from aisle_fusion.shelf_monitor_levels import Phase, PlateLevels, bins
-from aisle_fusion.shelf_monitor_samples import PlateColumns, SampleBins, SampleStream
+from aisle_fusion.shelf_monitor_samples import PlateColumns, SampleBins
 from aisle_store.store import ShelfKey, Store
 
 #: A plate whose load stays the same to the last digit for this long is reported as stuck.
@@ -61,13 +61,13 @@ class ShelfMonitor:
         stream = self._streams.get((record.gondola, record.shelf, record.plates)) or self._open(record, result)
         if stream is None or not self._is_well_formed(record, stream, result):
             return result
-        if self._buffer.push(stream.source, record.end_ns, None):
-            self._samples.take(stream.samples, record)
-        watermark = self._buffer.watermark_ns
+        if self._clock.hear(stream.source, record.end_ns):
+            self._samples.take(stream.number, record)
+        watermark = self._clock.watermark_ns
         if watermark is not None:
             complete = watermark // BIN_NS
             if self._bin is None or complete > self._bin:
-                self._buffer.pop_ready()
+                self._clock.release(watermark)
                 self._judge_until(complete, result)
         return result
 
@@ -86,7 +86,7 @@ class ShelfMonitor:
         return [self._order_diagnostic(), *(self._shelf_diagnostic(key) for key in self._columns.shelves)]
 
     def _start_anew(self) -> None:
-        self._buffer: EventTimeBuffer[None] = EventTimeBuffer(self._sources, int(self._config.max_lateness_s * NANOSECONDS))
+        self._clock = Watermark(self._sources, int(self._config.max_lateness_s * NANOSECONDS))
         self._samples = SampleBins(self._columns.count)
         #: By shelf and plates; None for readings that are ignored.
         self._streams: dict[tuple[str, str, tuple[str, ...]], _Stream | None] = {}
@@ -119,8 +119,8 @@ class ShelfMonitor:
         if unknown:
             text = f"shelf {key[0]}/{key[1]}: plates {', '.join(unknown)} are not in the store's layout: they are ignored"
             self._warn_once(result, (*key, *unknown), text)
-        samples = SampleStream(*self._columns.find(key, plates))
-        self._streams[name] = _Stream(_source(key), len(plates), samples) if len(samples.known) else None
+        known, columns = self._columns.find(key, plates)
+        self._streams[name] = _Stream(_source(key), len(plates), self._samples.stream(known, columns)) if len(known) else None
         return self._streams[name]
 
     def _is_well_formed(self, record: ScaleReading, stream: _Stream, result: StepResult) -> bool:
@@ -219,8 +219,8 @@ class ShelfMonitor:
         return [self._columns.shelves[number] for number in sorted({column // self._columns.width for column in columns})]
 
     def _order_diagnostic(self) -> Diagnostic:
-        dropped = sum(self._buffer.dropped.values()) + self._samples.too_late
-        lost = self._buffer.lost
+        dropped = sum(self._clock.dropped.values()) + self._samples.too_late
+        lost = self._clock.lost
         bad = bool(dropped or lost or self._ignored)
         return Diagnostic(
             name="shelf readings",
@@ -260,9 +260,11 @@ class ShelfMonitor:
 
 @dataclass(frozen=True)
 class _Stream:
+    """Readings of the same plates: their source, how many plates, and the stream's ``number`` in the sample bins."""
+
     source: str
     plates: int
-    samples: SampleStream
+    number: int
 
 
 def _report_start(number: int) -> int:

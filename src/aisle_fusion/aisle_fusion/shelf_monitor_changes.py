@@ -256,7 +256,8 @@ class ShelfChanges:
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
-        still, lasting = levels.still_bins(chain.columns, tolerance, np.maximum(tolerance, self._shaken(shelf) * range_))
+        still = levels.still_bins(chain.columns, tolerance)
+        lasting = levels.still_bins(chain.columns, np.maximum(tolerance, self._shaken(shelf) * range_))
         if lasting < PATIENCE_BINS or (still < PATIENCE_BINS and levels.is_drifting(chain.columns, lasting)):
             lasting = 0
         chain.still_bins = max(still, lasting - PATIENCE_BINS + self._steady_bins)

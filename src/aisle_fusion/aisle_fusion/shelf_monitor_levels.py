@@ -12,6 +12,7 @@ import enum
 
 import numpy as np
 
+import aisle_kernels
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 
 #: How far back windows may reach; must hold the level's window and the longest steady or settling time.
@@ -77,7 +78,7 @@ LASTING_BACKTRACK = 40
 
 #: How much smaller the variance of a mean over so many bins is than that of the short mean.
 _AVERAGING = (SHORT / np.maximum(np.arange(HISTORY + 1), 1)) ** NOISE_FALL
-_STILL_ROWS = np.arange(LOOK_BACK - GUARD)[:, None]
+_STILL_BINS = LOOK_BACK - GUARD
 _REST_ROWS = np.arange(FIRST_LEVEL + 1)[:, None]
 _FADE = float(np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S))
 _SETTLING_FADE = float(np.exp(-BINS_PER_REPORT * BIN_NS * 1e-9 / SETTLING_S))
@@ -119,7 +120,7 @@ class PlateLevels:
         self._shaking = np.ones((HISTORY, shelves))
         #: By how much the plates of each shelf may be off because it settles [shelves].
         self.settling = np.zeros(shelves)
-        self._squared_settling: np.ndarray | None = None
+        self._squared_settling = np.zeros(shelves)
         self.blocks = np.zeros(width)
         #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
         self._error = np.full(width, FIRST_ERROR)
@@ -136,7 +137,32 @@ class PlateLevels:
         #: Columns whose load changes or has just changed, in order.
         self.busy = np.zeros(0, dtype=int)
         self._idle = np.zeros(width, dtype=bool)
-        self._set_thresholds()
+        # Squares of what a load must leave its level by: the noise's part at rest and the level's own.
+        self._squared_noise, self._squared_level = np.zeros(width), np.zeros(width)
+        #: Range within which steady loads wander.
+        self.steady_range = np.zeros(width)
+        self._per_noise = np.zeros(width)
+        self._found = np.zeros(width, dtype=int)
+        self._growth, self._known = np.zeros(width), np.zeros(width, dtype=bool)
+        self._compiled = self._for_compiled()
+        aisle_kernels.set_thresholds(self._compiled)
+
+    def _for_compiled(self) -> object:
+        """What the arithmetic of all plates, which is compiled, works on: these very arrays, which are never replaced."""
+        config = self._config
+        windows = (SHORT, GUARD, LEVEL_SPAN, LEAST_LEVEL, LASTING)
+        counts = (HISTORY, *windows, BINS_PER_REPORT, LEARNING_BLOCKS, RELEARN_BINS, LEAST_SHAKING_PLATES, _STILL_BINS)
+        steady = (config.trigger_kg, config.trigger_deviations, config.steady_kg, config.steady_deviations)
+        noise = (config.least_noise_kg, LASTING_DEVIATIONS, NOISE_GAIN, FIRST_GAIN, PRIOR_WEIGHT, CLIPPED_AT, CLIPPED_MEAN)
+        drift_per_report = config.drift_kg_per_s * BINS_PER_REPORT * BIN_NS * 1e-9
+        shaking = (SHAKEN_VARIANCE, drift_per_report, SHAKING_DEADBAND, _FADE, QUIET_QUANTILE, QUIET_QUANTILE_OF_NORMAL)
+        return aisle_kernels.plate_levels(
+            *(self._shelves, self._shelf_width, np.array(counts), np.array((*steady, *noise, *shaking)), _AVERAGING),
+            *(self._sums, self._counts, self._means, self._unrest, self._restlessness, self._shaking, self._squared_settling),
+            *(self.noise, self.level, self.level_variance, self.blocks, self._error, self.steady_range, self._per_noise),
+            *(self._squared_noise, self._squared_level, self._last_load),
+            *(self._idle, self.start_bin, self.last_present_bin, self.unchanged_bins),
+        )
 
     @property
     def mean(self) -> np.ndarray:
@@ -155,22 +181,11 @@ class PlateLevels:
         said are passed over at once: returns how many.
         """
         first = self._added + 1
-        row = first % HISTORY
-        before, since = (first - 1) % HISTORY, (first - SHORT) % HISTORY
-        rows = slice(row, row + len(loads))
         self._added += len(loads)
-        present = np.isfinite(loads)
-        np.copyto(loads, 0.0, where=~present)
+        present = np.empty(loads.shape, dtype=bool)
+        quiet = aisle_kernels.add_bins(self._compiled, first, loads, present)
         self._newest = loads[-1], present[-1]
-        for load, there, at in zip(loads, present, range(row, row + len(loads)), strict=True):
-            np.add(self._sums[before], load, out=self._sums[at])
-            np.add(self._counts[before], there, out=self._counts[at])
-            before = at
-        count = self._counts[rows] - self._counts[since : since + len(loads)]
-        np.copyto(count, np.nan, where=2 * count < SHORT)
-        np.divide(self._sums[rows] - self._sums[since : since + len(loads)], count, out=self._means[rows])
-        self._measure_shaking(first, len(loads))
-        passed = 0 if len(self.busy) else self._count_quiet(rows)
+        passed = 0 if len(self.busy) else quiet
         self.bin += passed
         return passed
 
@@ -179,9 +194,10 @@ class PlateLevels:
 
     def triggered(self) -> np.ndarray:
         """Columns at rest whose load has left its level."""
-        row = self.bin % HISTORY
-        off = self._is_off(slice(row, row + 1))[0]
-        return np.flatnonzero(off) if np.count_nonzero(off) else _NONE
+        return self._chosen(aisle_kernels.off_level(self._compiled, self.bin, self._found))
+
+    def _chosen(self, count: int) -> np.ndarray:
+        return self._found[:count].copy() if count else _NONE
 
     def trigger_threshold(self, plates: np.ndarray) -> np.ndarray:
         config = self._config
@@ -197,21 +213,9 @@ class PlateLevels:
     def lastingly_off(self, frozen: np.ndarray | None) -> np.ndarray:
         """Columns at rest, but not where ``frozen`` (bool), whose mean over a second is off their level: steps that noise hides bin by
         bin. They are put in motion since the bin in which the step is most likely to have happened."""
-        row, since = self.bin % HISTORY, (self.bin - LASTING) % HISTORY
-        count = self._counts[row] - self._counts[since]
-        off = (self._sums[row] - self._sums[since]) / np.maximum(count, 1.0) - self.level
-        unrest = (self._unrest[row] - self._unrest[since]) / LASTING
-        limit = (self.noise**2 * np.repeat(unrest, self._shelf_width) * _AVERAGING[LASTING] + self.level_variance) * self._error**2
-        limit *= LASTING_DEVIATIONS**2
-        if self._squared_settling is not None:
-            limit += np.repeat(self._squared_settling, self._shelf_width)
-        np.maximum(limit, self._config.trigger_kg**2, out=limit)
-        found = (off * off > limit) & self._idle & (self.blocks >= LEARNING_BLOCKS) & (4 * count >= 3 * LASTING)
-        if frozen is not None:
-            found &= ~frozen
-        if not np.count_nonzero(found):
-            return _NONE
-        plates = np.flatnonzero(found)
+        plates = self._chosen(aisle_kernels.lastingly_off(self._compiled, self.bin, frozen, self._found))
+        if not len(plates):
+            return plates
         for plate in plates:
             self.start_bin[plate] = self.bin - self._bins_since_step(plate) + 1
         self._set_phase(plates, Phase.ACTIVE)
@@ -222,14 +226,13 @@ class PlateLevels:
         says that something goes on nearby, and gives plates without a level one as soon as they have stood still."""
         if (self.bin + 1) % REBASE_BINS == 0:
             self._rebase()
-        self._watch_for_stuck()
         self._learn_noise()
         self._settle()
         if (self.bin + 1) % FIRST_LEVEL == 0:
             self._learn_errors(frozen)
-        self._track_levels(frozen)
+        aisle_kernels.track_levels(self._compiled, self.bin, frozen)
         self._find_first_levels()
-        self._set_thresholds()
+        aisle_kernels.set_thresholds(self._compiled)
 
     def activate(self, plates: np.ndarray) -> None:
         """Marks plates (columns) as changing since their load left the level."""
@@ -241,13 +244,10 @@ class PlateLevels:
         """bool [plates]: whether there is something to compare with."""
         return self.phase[plates] != Phase.UNKNOWN
 
-    def still_bins(self, plates: np.ndarray, *tolerances: np.ndarray) -> list[int]:
-        """For how many bins the short means of all plates have kept within each of the ``tolerances`` [plates]; 0 if one is missing now."""
-        means = self._means[(self.bin - _STILL_ROWS) % HISTORY, plates]
-        span = np.maximum.accumulate(means, axis=0)
-        span -= np.minimum.accumulate(means, axis=0)
-        counts = [int(np.count_nonzero((span <= tolerance).all(axis=1))) for tolerance in tolerances]
-        return [count + SHORT - 1 if count else 0 for count in counts]
+    def still_bins(self, plates: np.ndarray, tolerance: np.ndarray) -> int:
+        """For how many bins the short means of all plates have kept within the ``tolerance`` [plates]; 0 if one is missing now."""
+        count = aisle_kernels.still_bins(self._compiled, self.bin, plates, tolerance)
+        return count + SHORT - 1 if count else 0
 
     def is_drifting(self, plates: np.ndarray, count: int) -> bool:
         """Whether a plate's load goes on changing in the last ``count`` bins: the means of their halves differ by more than noise does."""
@@ -318,7 +318,7 @@ class PlateLevels:
         known = np.isfinite(level)
         self._set_phase(plates[known], Phase.IDLE)
         self._set_phase(plates[~known], Phase.UNKNOWN)
-        self._set_thresholds()
+        aisle_kernels.set_thresholds(self._compiled)
 
     def shift_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Gives plates a new level, where it is known, and lets those in motion go on from there, since ``since_bin``."""
@@ -328,7 +328,7 @@ class PlateLevels:
         self.level_variance[plates] = variance[known]
         moving = plates[self.phase[plates] == Phase.ACTIVE]
         self.start_bin[moving] = np.maximum(self.start_bin[moving], since_bin)
-        self._set_thresholds()
+        aisle_kernels.set_thresholds(self._compiled)
 
     def forget(self, plates: np.ndarray) -> None:
         """Starts plates (columns) anew."""
@@ -363,40 +363,21 @@ class PlateLevels:
             history[rows[:, None], plates] = history[rows[0], plates]
 
     def _settle(self) -> None:
-        if self._squared_settling is None and not np.count_nonzero(self.settling):
-            return
         self.settling *= _SETTLING_FADE
         self.settling[self.settling < 0.1 * self._config.trigger_kg] = 0.0
-        self._squared_settling = self.settling**2 if np.count_nonzero(self.settling) else None
+        np.multiply(self.settling, self.settling, out=self._squared_settling)
 
     def _rebase(self) -> None:
         oldest = (self.bin - LOOK_BACK) % HISTORY
         for history in (self._sums, self._counts, self._unrest):
             history -= history[oldest].copy()
 
-    def _watch_for_stuck(self) -> None:
-        loads, present = self._newest
-        reported = self._counts[self.bin % HISTORY] > self._counts[(self.bin - BINS_PER_REPORT) % HISTORY]
-        self.last_present_bin[reported] = self.bin
-        self.unchanged_bins += BINS_PER_REPORT * present
-        self.unchanged_bins[present & (loads != self._last_load)] = 0
-        np.copyto(self._last_load, loads, where=present)
-
     def _learn_noise(self) -> None:
         """A scale estimate that follows, with a bounded influence of each difference (Huber, Robust Statistics, 1981, ch. 5)."""
-        shaking = np.repeat(self.shaking, self._shelf_width)
-        units = np.abs(self.mean - self._means[(self.bin - SHORT) % HISTORY]) * self._per_noise
-        known = np.isfinite(units)
-        if len(self.busy):
-            blocked = self.busy[(self.blocks[self.busy] >= LEARNING_BLOCKS) & (self.bin - self.start_bin[self.busy] <= RELEARN_BINS)]
-            known[blocked] = False
-        np.minimum(units, CLIPPED_AT, out=units)
-        gain = np.maximum(NOISE_GAIN, FIRST_GAIN / (self.blocks + PRIOR_WEIGHT))
-        # What shakes a whole shelf at once passes in most cases: it is learnt slowly, unless it is all that the plate has ever shown.
-        gain = np.where(self.blocks < LEARNING_BLOCKS, gain, gain / shaking)
-        grown = self.noise * np.exp(gain * (units - CLIPPED_MEAN))
-        np.copyto(self.noise, np.maximum(grown, self._config.least_noise_kg), where=known)
-        self.blocks += known
+        growth, known = self._growth, self._known
+        aisle_kernels.watch_plates(self._compiled, self.bin, *self._newest, self.busy, growth, known)
+        np.exp(growth, out=growth)
+        aisle_kernels.learn_noise(self._compiled, growth, known)
 
     def _learn_errors(self, frozen: np.ndarray | None) -> None:
         """Compares what plates at rest show now with their levels: noise that does not average out, drift and shaking are all in it."""
@@ -421,23 +402,6 @@ class PlateLevels:
         np.copyto(self._error, np.clip(grown, LEAST_ERROR, MOST_ERROR), where=valid)
         self._error_count += valid
 
-    def _track_levels(self, frozen: np.ndarray | None) -> None:
-        last, first = (self.bin - GUARD) % HISTORY, (self.bin - LEVEL_SPAN) % HISTORY
-        count = self._counts[last] - self._counts[first]
-        follows = self._idle & (count >= LEAST_LEVEL)
-        if frozen is not None:
-            follows &= ~frozen
-        mean = (self._sums[last] - self._sums[first]) / np.maximum(count, 1.0)
-        unrest = (self._unrest[last] - self._unrest[first]) / (LEVEL_SPAN - GUARD)
-        variance = self.noise**2 * np.repeat(unrest, self._shelf_width) * _AVERAGING[count.astype(np.intp)]
-        # While a shelf shakes, the level from before is the better one, with what may have drifted since.
-        aged = (np.sqrt(self.level_variance) + self._config.drift_kg_per_s * BINS_PER_REPORT * BIN_NS * 1e-9) ** 2
-        held = follows & (variance > SHAKEN_VARIANCE * aged)
-        if self._squared_settling is not None:
-            held &= np.repeat(self._squared_settling == 0.0, self._shelf_width)
-        np.copyto(self.level_variance, np.where(held, aged, variance), where=follows)
-        np.copyto(self.level, mean, where=follows & ~held)
-
     def _find_first_levels(self) -> None:
         row = self.bin % HISTORY
         since = (self.bin - FIRST_LEVEL) % HISTORY
@@ -454,52 +418,6 @@ class PlateLevels:
         unrest = (self._unrest[row, shelves] - self._unrest[since, shelves]) / FIRST_LEVEL
         self.level_variance[found] = self.noise[found] ** 2 * unrest * _AVERAGING[count[found].astype(np.intp)]
         self._set_phase(found, Phase.IDLE)
-
-    def _set_thresholds(self) -> None:
-        """Squares of what a load must leave its level by: the noise's part at rest and the level's own."""
-        factor = self._config.trigger_deviations**2
-        self._squared_noise = factor * self.noise**2
-        self._squared_level = factor * self.level_variance
-        #: Range within which steady loads wander.
-        self.steady_range = np.maximum(self._config.steady_kg, self._config.steady_deviations * self.noise)
-        self._per_noise = 1.0 / (np.sqrt(2.0) * self.noise)
-
-    def _is_off(self, rows: slice) -> np.ndarray:
-        """bool [bins, columns]: plates at rest whose load has left its level."""
-        squared = self._means[rows] - self.level
-        squared *= squared
-        by_shelf = len(squared), self._shelves, self._shelf_width
-        limit = self._squared_noise.reshape(by_shelf[1:]) * (self._shaking[rows] ** 2)[:, :, None]
-        limit += self._squared_level.reshape(by_shelf[1:])
-        if self._squared_settling is not None:
-            limit += self._squared_settling[:, None]
-        np.maximum(limit, self._config.trigger_kg**2, out=limit)
-        off = squared > limit.reshape(squared.shape)
-        off &= self._idle
-        return off
-
-    def _count_quiet(self, rows: slice) -> int:
-        """How many bins pass before a plate leaves its level. A report interval's last bin is never passed over: ``follow`` is due."""
-        off = self._is_off(rows)
-        count = len(off) - ((self._added + 1) % BINS_PER_REPORT == 0)
-        return int(off.any(axis=1).argmax()) if np.count_nonzero(off) else count
-
-    def _measure_shaking(self, first: int, count: int) -> None:
-        row, since = first % HISTORY, (first - SHORT) % HISTORY
-        differences = np.abs(self._means[row : row + count] - self._means[since : since + count])
-        differences *= self._per_noise
-        ordered = np.sort(differences.reshape(count * self._shelves, self._shelf_width), axis=1)
-        plates = self._shelf_width - np.add.reduce(np.isnan(ordered), axis=1, dtype=np.intp)
-        quiet = ((plates - 1) * QUIET_QUANTILE).astype(np.intp)
-        level = ordered[np.arange(len(ordered)), quiet] / QUIET_QUANTILE_OF_NORMAL
-        np.copyto(level, 1.0, where=plates < LEAST_SHAKING_PLATES)
-        self._restlessness[row : row + count] = level.reshape(count, self._shelves)
-        for number in range(first, first + count):
-            now, before = number % HISTORY, (number - 1) % HISTORY
-            newest = np.add.reduce(self._restlessness[np.arange(number - SHORT + 1, number + 1) % HISTORY], axis=0)
-            newest /= SHORT * SHAKING_DEADBAND
-            np.maximum(newest, 1.0 + (self._shaking[before] - 1.0) * _FADE, out=self._shaking[now])
-            np.add(self._unrest[before], self._shaking[now] ** 2, out=self._unrest[now])
 
     def _bins_off_level(self, plate: int) -> int:
         """How many of the newest bins in a row were off the level, at least one; missing ones count as off."""

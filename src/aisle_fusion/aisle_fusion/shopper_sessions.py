@@ -298,7 +298,10 @@ class ShopperSessions:
 
     def _walked_out(self, life: TrackLife) -> bool:
         """Crossed an exit and has stayed outside since, for a second at least."""
-        if not self._near(self._exits, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
+        position = life.newest.position
+        if not self._near(self._exits, position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
+            return False
+        if self._store.on_floor(position)[0]:
             return False
         path = _path(life, life.last_ns - 2 * self._window_ns)
         if not any(path_crosses(path, gate.ends) for gate in self._exits):
@@ -350,7 +353,7 @@ class ShopperSessions:
         """Began at an entrance a short while ago: the gate's ENTRY, which names the shopper, is waited for."""
         if now_ns - life.first_ns > 2 * self._window_ns:
             return False
-        return self._near(self._entrances, life.oldest.position, self._config.gate_radius_m)
+        return self._near(self._entrances, life.oldest_position, self._config.gate_radius_m)
 
     def _is_duplicate(self, life: TrackLife) -> bool:
         """Stays with a visit's track, or began while a visit's track near it is not supported by any detection."""
@@ -381,7 +384,7 @@ class ShopperSessions:
             _, sample = life.nearest(visit.last_seen_ns)
             return float(np.linalg.norm(sample.position - visit.last_position)) / (2 * self._config.duplicate_distance_m)
         expected = visit.last_position + visit.last_velocity * min(unseen_s, 1.0)
-        distance = min(np.linalg.norm(life.oldest.position - place) for place in (expected, visit.last_position))
+        distance = min(np.linalg.norm(life.oldest_position - place) for place in (expected, visit.last_position))
         return float(distance) / (0.7 + self._config.walking_speed_mps * unseen_s) + 0.002 * unseen_s
 
     def _relink(self, visit: Visit, life: TrackLife, costs: np.ndarray, orphans: Sequence[Visit]) -> None:

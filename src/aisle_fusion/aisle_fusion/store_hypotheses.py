@@ -12,6 +12,7 @@ Groups never change: an event replaces those that it touches. What has been work
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -472,16 +473,21 @@ def _after(counts: Counts, effects: Collection[tuple[str, str, int]]) -> Counts:
     """``counts`` changed by (visit, product, pieces)."""
     if not effects:
         return counts
-    found, in_order = dict(counts), True
     for visit, product, pieces in effects:
-        before = found.get((visit, product))
+        cart = visit, product
+        before = counts.get(cart)
         if before is None:
-            found[visit, product], in_order = pieces, False
-        elif before + pieces:
-            found[visit, product] = before + pieces
+            # What is there is sorted: a place is found in few steps.
+            carts = list(counts.items())
+            insort(carts, (cart, pieces))
+            counts = dict(carts)
+            continue
+        counts = dict(counts)
+        if before + pieces:
+            counts[cart] = before + pieces
         else:
-            del found[visit, product]
-    return found if in_order else dict(sorted(found.items()))
+            del counts[cart]
+    return counts
 
 
 def _merge(merged: dict[tuple, Hypothesis], hypothesis: Hypothesis) -> None:

@@ -88,6 +88,11 @@ class TrackLife:
     def oldest(self) -> Sample:
         return self._sample(0)
 
+    @property
+    def oldest_position(self) -> np.ndarray:
+        """float64 [2] m."""
+        return self._waiting[0].position if len(self._waiting) == len(self._stamps) else self._rows[self._begin, _POSITION]
+
     def add(self, stamp_ns: int, track: Track) -> None:
         self.last_ns, self.newest, self.present = stamp_ns, track, True
         self._stamps.append(stamp_ns)
@@ -97,8 +102,8 @@ class TrackLife:
 
     def between(self, start_ns: int, end_ns: int) -> Samples:
         """Samples with start <= stamp <= end."""
-        self._write()
         first, last = bisect_left(self._stamps, start_ns), bisect_right(self._stamps, end_ns)
+        self._write_up_to(last)
         return Samples(self._rows[self._begin + first : self._begin + last])
 
     def nearest(self, stamp_ns: int) -> tuple[int, Sample]:
@@ -115,9 +120,14 @@ class TrackLife:
         self._begin += cut
 
     def _sample(self, index: int) -> Sample:
-        self._write()
+        self._write_up_to(index + 1)
         row = self._rows[self._begin + index]
         return Sample(row[_POSITION], row[_VELOCITY], [wrist[:3] for wrist in row[_WRISTS].reshape(2, 4) if not math.isnan(wrist[0])])
+
+    def _write_up_to(self, count: int) -> None:
+        """Makes sure that the oldest ``count`` samples are rows: what is asked about lies seconds back in most cases."""
+        if count > len(self._stamps) - len(self._waiting):
+            self._write()
 
     def _write(self) -> None:
         """Makes rows of the samples that wait."""
@@ -130,10 +140,12 @@ class TrackLife:
             kept = self._rows[self._begin : end - len(self._waiting)]
             rows[: len(kept)] = kept
             self._rows, self._begin, end = rows, 0, len(self._stamps)
-        for row, track in enumerate(self._waiting, end - len(self._waiting)):
+        values: list[float] = []
+        for track in self._waiting:
             along_x, along_y = track.covariance.item(0, 0), track.covariance.item(1, 1)
-            place = *track.position.tolist(), *track.velocity.tolist(), math.sqrt(max(0.0, (along_x + along_y) / 2))
-            self._rows[row] = (*place, *_wrist(track.left_wrist), *_wrist(track.right_wrist))
+            values += (*track.position.tolist(), *track.velocity.tolist(), math.sqrt(max(0.0, (along_x + along_y) / 2)))
+            values += (*_wrist(track.left_wrist), *_wrist(track.right_wrist))
+        self._rows[end - len(self._waiting) : end] = np.array(values).reshape(-1, _COLUMNS)
         self._waiting.clear()
 
 

@@ -8,16 +8,17 @@ the tracks have been exchanged (a likelihood ratio test). A head may be lower th
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import combinations, takewhile
 
 import numpy as np
 
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, Track
-from aisle_fusion.order_statistics import quantile
+from aisle_fusion.order_statistics import median, quantile_of
 
 #: A head is used if its height is known to this deviation, m.
 _LEAST_KNOWN_M = 0.1
@@ -68,21 +69,40 @@ class _Height:
         self.samples.extend(heights)
         if len(self.samples) < _LEAST_SAMPLES:
             return
-        self.middle = float(np.median(self.samples))
+        samples = np.array(self.samples)
+        self.middle = float(median(samples))
         # A median's deviation, from the median of the distances, which a few wrong heads do not change.
-        spread = 1.4826 * float(np.median(np.abs(np.array(self.samples) - self.middle)))
+        spread = 1.4826 * float(median(np.abs(samples - self.middle)))
         self.deviation = 1.25 * max(spread, _LEAST_SPREAD_M) * float(np.sqrt(_SAMPLES_WORTH_ONE / len(self.samples)))
+
+
+#: Stamp (ns), height of a head (m), whether walking with nobody near.
+_Sighting = tuple[int, float, bool]
 
 
 @dataclass(slots=True)
 class _Watched:
     """One visit: the heights (stamp, m, whether walking with nobody near) of its track's head lately, those up to ``learned_ns`` being
-    part of ``own``; and with whom it was in contact, since and until when."""
+    part of ``own``, the later ones ``fresh``; and with whom it was in contact, since and until when."""
 
     own: _Height = field(default_factory=_Height)
     learned_ns: int = 0
-    heights: deque[tuple[int, float, bool]] = field(default_factory=deque)
+    heights: deque[_Sighting] = field(default_factory=deque)
+    fresh: deque[_Sighting] = field(default_factory=deque)
     contacts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def see(self, sighting: _Sighting) -> None:
+        self.heights.append(sighting)
+        self.fresh.append(sighting)
+
+    def forget_before(self, oldest_ns: int) -> None:
+        for sightings in (self.heights, self.fresh):
+            while sightings and sightings[0][0] < oldest_ns:
+                sightings.popleft()
+
+    def replace(self, heights: list[_Sighting]) -> None:
+        self.heights = deque(heights)
+        self.fresh = deque(sighting for sighting in heights if sighting[0] > self.learned_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +127,7 @@ class VisitIdentities:
         for visit, track in tracks.items():
             watched, height = self._watched[visit], _height(track)
             if height is not None:
-                upright = visit not in near and float(np.hypot(*track.velocity)) > _UPRIGHT_MPS
-                watched.heights.append((stamp_ns, height, upright))
+                watched.see((stamp_ns, height, visit not in near and math.hypot(*track.velocity.tolist()) > _UPRIGHT_MPS))
             self._learn(watched, stamp_ns)
         self._forget(stamp_ns, tracks)
         pair = self._likeliest(tracks, stamp_ns)
@@ -124,8 +143,9 @@ class VisitIdentities:
     def _forget(self, stamp_ns: int, tracks: Mapping[str, Track]) -> None:
         oldest_ns = stamp_ns - int(_KEPT_S * NANOSECONDS)
         for visit, watched in self._watched.items():
-            while watched.heights and watched.heights[0][0] < oldest_ns:
-                watched.heights.popleft()
+            watched.forget_before(oldest_ns)
+            if not watched.contacts:
+                continue
             # Whose track was lost in a contact may have any of the others' since.
             over = [
                 other for other, (_, until_ns) in watched.contacts.items() if until_ns < stamp_ns and visit in tracks and other in tracks
@@ -144,10 +164,10 @@ class VisitIdentities:
             self._watched.setdefault(visit, _Watched())
         if len(visits) < 2:
             return set()
-        places = np.array([tracks[visit].position for visit in visits])
-        apart = np.hypot(*(places.T[:, :, None] - places.T[:, None]))
+        reach = self._config.contact_m
         until_ns = stamp_ns + int(self._config.contact_s * NANOSECONDS)
-        pairs = [(visits[i], visits[j]) for i, j in np.argwhere(np.triu(apart < self._config.contact_m, 1)).tolist()]
+        places = [(visit, *tracks[visit].position.tolist()) for visit in visits]
+        pairs = [(one, other) for (one, x, y), (other, u, v) in combinations(places, 2) if math.hypot(x - u, y - v) < reach]
         for first, second in pairs:
             since_ns, _ = self._watched[first].contacts.get(second, (stamp_ns, 0))
             self._watched[first].contacts[second] = self._watched[second].contacts[first] = since_ns, until_ns
@@ -156,10 +176,13 @@ class VisitIdentities:
     def _learn(self, watched: _Watched, stamp_ns: int) -> None:
         """What a track showed soon after a contact is believed once no exchange has been found for a while."""
         until_ns = stamp_ns - (int(self._config.contact_s * NANOSECONDS) if watched.contacts else 0)
-        fresh = takewhile(lambda entry: entry[0] > watched.learned_ns, reversed(watched.heights))
-        new = [height for at_ns, height, upright in fresh if upright and at_ns <= until_ns]
+        new: list[float] = []
+        while watched.fresh and watched.fresh[0][0] <= until_ns:
+            at_ns, height, upright = watched.fresh.popleft()
+            if upright and at_ns > watched.learned_ns:
+                new.append(height)
         if new:
-            watched.own.add(new[::-1])
+            watched.own.add(new)
         watched.learned_ns = max(watched.learned_ns, until_ns)
 
     def _likeliest(self, tracks: Mapping[str, Track], stamp_ns: int) -> tuple[str, str] | None:
@@ -182,29 +205,29 @@ class VisitIdentities:
 
     def _gain(self, visit: str, other: str, seen: tuple[float, bool]) -> float:
         """How much better (nats) what the visit's track shows fits to the other's head."""
-        return float(self._log_density(other, *seen) - self._log_density(visit, *seen))
+        return self._log_density(other, *seen) - self._log_density(visit, *seen)
 
     def _seen(self, visit: str, stamp_ns: int) -> tuple[float, bool] | None:
         """Height (m) of the head that a visit's track shows now, and whether it walked upright; None if it is not seen well."""
         recent = list(takewhile(lambda entry: entry[0] > stamp_ns - _WINDOW_NS, reversed(self._watched[visit].heights)))
         walking = [height for _, height, upright in recent if upright]
         walks = len(walking) >= _LEAST_WINDOW
-        heights = np.array(walking if walks else [height for _, height, _ in recent])
+        heights = sorted(walking if walks else [height for _, height, _ in recent])
         if len(heights) < _LEAST_WINDOW:
             return None
-        if quantile(heights, 0.75) - quantile(heights, 0.25) > _STEADY_DEVIATIONS * self._config.head_deviation_m:
+        if quantile_of(heights, 0.75) - quantile_of(heights, 0.25) > _STEADY_DEVIATIONS * self._config.head_deviation_m:
             return None
-        return float(quantile(heights, 0.5 if walks else _TALL_QUANTILE)), walks
+        return quantile_of(heights, 0.5 if walks else _TALL_QUANTILE), walks
 
-    def _log_density(self, visit: str, heights: np.ndarray | float, upright: bool = False) -> np.ndarray:
-        """Log density (per m) of heads' ``heights`` [...] m if they were this visit's."""
+    def _log_density(self, visit: str, height: float, upright: bool = False) -> float:
+        """Log density (per m) of a head's ``height`` (m) if it were this visit's."""
         config, own = self._config, self._watched[visit].own
         known = config.walking_deviation_m if upright else config.head_deviation_m
-        deviation = np.hypot(known, own.deviation)
+        deviation = math.hypot(known, own.deviation)
         stooping_share = config.stooping_share * (_STOOPING_WALKERS if upright else 1.0)
-        normal = np.exp(-0.5 * ((heights - own.middle) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-        stooping = ((heights < own.middle) & (heights > own.middle - _STOOP_M)) / _STOOP_M
-        return np.log((1.0 - stooping_share) * normal + stooping_share * stooping + _ODD_DENSITY)
+        normal = math.exp(-0.5 * ((height - own.middle) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+        stooping = (own.middle - _STOOP_M < height < own.middle) / _STOOP_M
+        return math.log((1.0 - stooping_share) * normal + stooping_share * stooping + _ODD_DENSITY)
 
     def _since(self, pair: tuple[str, str]) -> int:
         """When the tracks were exchanged: the time from which on the heads fit best to the other's track, and before to their own."""
@@ -221,12 +244,13 @@ class VisitIdentities:
         one, two = self._watched[first], self._watched[second]
         kept = [[entry for entry in watched.heights if entry[0] < from_ns] for watched in (one, two)]
         moved = [[entry for entry in watched.heights if entry[0] >= from_ns] for watched in (one, two)]
-        one.heights, two.heights = deque(kept[0] + moved[1]), deque(kept[1] + moved[0])
+        one.replace(kept[0] + moved[1])
+        two.replace(kept[1] + moved[0])
 
 
 def _height(track: Track) -> float | None:
     """Of a track's head above the floor, m, if it is known well enough."""
     head = track.head
-    if head is None or track.unseen_s > 0.0 or float(head.covariance[2, 2]) > _LEAST_KNOWN_M**2:
+    if head is None or track.unseen_s > 0.0 or head.covariance.item(2, 2) > _LEAST_KNOWN_M**2:
         return None
-    return float(head.position[2])
+    return head.position.item(2)

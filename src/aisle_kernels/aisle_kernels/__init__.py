@@ -1,8 +1,8 @@
-"""The tracker's innermost arithmetic, compiled (``src/*.cpp``): what takes hundreds of small NumPy calls for each time slot.
+"""What would take Python or NumPy hundreds of small steps, compiled (``src/*.cpp``): arithmetic of tracker and shelf monitor, reading.
 
 Functions write their results into arrays that they are given. All arrays are C-contiguous: float64, int64 for numbers of cameras and
 persons, bool where said. Wrong types and sizes raise TypeError or ValueError, numbers of nobody IndexError. M detections, N persons.
-The methods are described where they are used, in ``aisle_perception``.
+The methods are described where they are used, in ``aisle_perception``, ``aisle_fusion`` and ``aisle_bags``.
 
 ``lenses(rows, columns, step_px, border_px, positions [C, 3], rotations [C, 3, 3], sizes [C, 2], focal_px [C], table)``
     a handle of C cameras for the functions below (``aisle_perception.lens_table``)
@@ -37,9 +37,48 @@ The methods are described where they are used, in ``aisle_perception``.
 ``update_points(lenses, config [5], stamp_ns, bodies [N, 2], means [3N, 6], covariances [3N, 6, 6], seen_ns [3N], cameras [M], whom [M],``
 ``ages [M], keypoints [M, 17, 3])``
     changes means, covariances and seen_ns (``body_points``); ``whom`` -1: nobody
+
+Samples of plates in bins (``aisle_fusion.shelf_monitor_samples``):
+
+``sample_bins(width, bin_ns, glitch_kg)``
+    a handle for those below; ``width``: columns, one for each plate
+``sample_stream(bins, known [K], columns [K])``
+    a number for readings whose values ``known`` belong into ``columns``
+``take_samples(bins, number, stamp_ns, period_ns, weights [samples, plates])``
+    puts samples (float32 or float64, in any order in memory) into their bins
+``open_bins(bins)``, ``late_samples(bins)``
+    the oldest and the newest bin that has samples and was not taken out, or None; how many samples came too late
+``pop_means(bins, first, end, ... [end - first, width])``
+    writes the mean loads and takes the bins out; False, with nothing written, if no sample is in them
+
+Levels of P plates on S shelves (``aisle_fusion.shelf_monitor_levels``), ``frozen`` bool [P] or None:
+
+``plate_levels(shelves, width, counts, limits, averaging, *arrays)``
+    a handle for those below, which work on these arrays (``PlateLevels._for_compiled``)
+``add_bins(levels, first, loads [bins, P], present bool [bins, P])``
+    takes loads, changes NaN into 0 and writes which are there; how many of the bins pass without a plate leaving its level
+``off_level(levels, bin, found [P])``, ``lastingly_off(levels, bin, frozen, found [P])``
+    write the plates that have left their level, and return how many
+``watch_plates(levels, bin, loads [P], present bool [P], busy, exponents [P], known bool [P])``, ``learn_noise(levels, growth [P], known)``
+    what a report's last bin says of who is there and how noisy; the latter is given e to the power of the former's exponents
+``track_levels(levels, bin, frozen)``, ``set_thresholds(levels)``
+    change levels and their variances, and what follows from them
+``still_bins(levels, bin, plates [K], tolerances [K])``
+    for how many bins all of the plates have kept within their tolerances
+
+Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
+
+``chunk_messages(chunk, offset, wanted)``
+    messages of a chunk whose channels' places in ``wanted`` (65536 bytes) are not 0: tuples (log time, ``offset``, channel, data, publish
+    time, sequence); ValueError for records that do not fit into it
+``person_sizes(message, start, count)``
+    how many numbers the keypoints and the embedding of each of ``count`` persons have, which stand from ``start`` to the message's end;
+    None where they differ or do not fit
 """
 
 from aisle_kernels._compiled import (
+    add_bins,
+    chunk_messages,
     correct_bodies,
     directions,
     fuse,
@@ -47,17 +86,34 @@ from aisle_kernels._compiled import (
     hidden,
     innovations,
     inside_polygon,
+    lastingly_off,
+    late_samples,
+    learn_noise,
     lenses,
     merged,
+    off_level,
+    open_bins,
+    person_sizes,
+    plate_levels,
+    pop_means,
     predict,
     project,
+    sample_bins,
+    sample_stream,
+    set_thresholds,
     settled_shares,
+    still_bins,
+    take_samples,
+    track_levels,
     triangulate,
     trust,
     update_points,
+    watch_plates,
 )
 
 __all__ = [
+    "add_bins",
+    "chunk_messages",
     "correct_bodies",
     "directions",
     "fuse",
@@ -65,12 +121,27 @@ __all__ = [
     "hidden",
     "innovations",
     "inside_polygon",
+    "lastingly_off",
+    "late_samples",
+    "learn_noise",
     "lenses",
     "merged",
+    "off_level",
+    "open_bins",
+    "person_sizes",
+    "plate_levels",
+    "pop_means",
     "predict",
     "project",
+    "sample_bins",
+    "sample_stream",
+    "set_thresholds",
     "settled_shares",
+    "still_bins",
+    "take_samples",
+    "track_levels",
     "triangulate",
     "trust",
     "update_points",
+    "watch_plates",
 ]

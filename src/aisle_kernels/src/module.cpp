@@ -1,164 +1,44 @@
 // The Python module: takes arrays as buffers, so that it needs no NumPy to be built and fits every version of it.
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "arguments.hpp"
 
-#include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "bag_calls.hpp"
 #include "body_evidence.hpp"
 #include "body_points.hpp"
 #include "floor_geometry.hpp"
 #include "gating.hpp"
 #include "floor_projection.hpp"
+#include "shelf_calls.hpp"
 
 namespace {
 
 using namespace aisle;
 
-// Thrown where Python's error is set.
-struct PythonError {};
-
-template <typename T>
-constexpr const char* kFormats = "";
-template <>
-constexpr const char* kFormats<double> = "d";
-template <>
-constexpr const char* kFormats<int64_t> = "lq";
-template <>
-constexpr const char* kFormats<bool> = "?";
-
-// The arguments of a call; what they lend is given back at its end.
-class Arguments {
-public:
-    Arguments(const char* function, PyObject* const* values, Py_ssize_t count, Py_ssize_t expected)
-        : function_(function), values_(values), buffers_(static_cast<std::size_t>(expected)) {
-        if (count == expected) return;
-        PyErr_Format(PyExc_TypeError, "%s: got %zd arguments, expected %zd", function, count, expected);
-        throw PythonError{};
-    }
-    Arguments(const Arguments&) = delete;
-    Arguments& operator=(const Arguments&) = delete;
-    ~Arguments() {
-        for (Py_buffer& buffer : buffers_)
-            if (buffer.obj) PyBuffer_Release(&buffer);
-    }
-
-    PyObject* object() { return values_[next_++]; }
-
-    template <typename T>
-    const T* in(int64_t count) {
-        return static_cast<const T*>(take(sizeof(T), kFormats<T>, count, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS));
-    }
-
-    template <typename T>
-    T* out(int64_t count) {
-        return static_cast<T*>(take(sizeof(T), kFormats<T>, count, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE));
-    }
-
-    // How many rows of so many numbers the argument has that comes next.
-    int64_t rows(std::size_t bytes) {
-        Py_buffer buffer{};
-        if (PyObject_GetBuffer(values_[next_], &buffer, PyBUF_C_CONTIGUOUS) < 0) throw PythonError{};
-        const int64_t count = buffer.len / static_cast<int64_t>(bytes);
-        PyBuffer_Release(&buffer);
-        return count;
-    }
-
-    double number() {
-        const double value = PyFloat_AsDouble(object());
-        if (value == -1.0 && PyErr_Occurred()) throw PythonError{};
-        return value;
-    }
-
-    int64_t integer() {
-        const int64_t value = PyLong_AsLongLong(object());
-        if (value == -1 && PyErr_Occurred()) throw PythonError{};
-        return value;
-    }
-
-    // Numbers that say of which of `limit` things something is; `least` may be -1 where "of none" is meant.
-    const int64_t* places(int64_t count, int64_t limit, int64_t least = 0) {
-        const int64_t* values = in<int64_t>(count);
-        for (int64_t k = 0; k < count; ++k) {
-            if (values[k] >= least && values[k] < limit) continue;
-            PyErr_Format(PyExc_IndexError, "%s: argument %zd holds %lld, expected %lld to %lld", function_, next_,
-                         static_cast<long long>(values[k]), static_cast<long long>(least), static_cast<long long>(limit - 1));
-            throw PythonError{};
-        }
-        return values;
-    }
-
-private:
-    void* take(std::size_t size, const char* formats, int64_t count, int flags) {
-        const Py_ssize_t at = next_++;
-        Py_buffer& buffer = buffers_[static_cast<std::size_t>(at)];
-        if (PyObject_GetBuffer(values_[at], &buffer, flags) < 0) throw PythonError{};
-        if (!buffer.format || buffer.format[0] == '\0' || buffer.format[1] || !std::strchr(formats, buffer.format[0])) {
-            PyErr_Format(PyExc_TypeError, "%s: argument %zd is an array of '%s', expected '%c'", function_, at + 1,
-                         buffer.format ? buffer.format : "bytes", formats[0]);
-            throw PythonError{};
-        }
-        if (buffer.len != count * static_cast<int64_t>(size)) {
-            PyErr_Format(PyExc_ValueError, "%s: argument %zd has %zd numbers, expected %lld", function_, at + 1,
-                         buffer.len / static_cast<Py_ssize_t>(size), static_cast<long long>(count));
-            throw PythonError{};
-        }
-        return buffer.buf;
-    }
-
-    const char* function_;
-    PyObject* const* values_;
-    std::vector<Py_buffer> buffers_;
-    Py_ssize_t next_ = 0;
-};
-
-constexpr const char* kLensesName = "aisle_kernels.lenses";
-
-// Cameras, and the arrays in which they are.
 struct HeldLenses {
-    std::unique_ptr<Arguments> arguments;
-    std::vector<PyObject*> objects;
+    static constexpr const char* kName = "aisle_kernels.lenses";
+
     Lenses lenses;
     int64_t cameras;
-
-    ~HeldLenses() {
-        arguments.reset();
-        for (PyObject* object : objects) Py_DECREF(object);
-    }
 };
 
-const HeldLenses& held_lenses(PyObject* capsule) {
-    const void* pointer = PyCapsule_GetPointer(capsule, kLensesName);
-    if (!pointer) throw PythonError{};
-    return *static_cast<const HeldLenses*>(pointer);
-}
-
-using Values = PyObject* const*;
+const HeldLenses& held_lenses(PyObject* handle) { return Held<HeldLenses>::of(handle); }
 
 PyObject* lenses(Values values, Py_ssize_t count) {
-    auto held = std::make_unique<HeldLenses>();
-    for (Py_ssize_t k = 0; k < count; ++k) {
-        Py_INCREF(values[k]);
-        held->objects.push_back(values[k]);
-    }
-    held->arguments = std::make_unique<Arguments>("lenses", held->objects.data(), count, 9);
-    Arguments& arguments = *held->arguments;
-    const int64_t rows = PyLong_AsLongLong(arguments.object()), columns = PyLong_AsLongLong(arguments.object());
+    auto held = std::make_unique<Held<HeldLenses>>("lenses", values, count, 9);
+    Arguments& arguments = held->arguments();
+    const int64_t rows = arguments.integer(), columns = arguments.integer();
     const double step_px = arguments.number(), border_px = arguments.number();
-    const int64_t cameras = held->cameras = arguments.rows(3 * sizeof(double));
+    const int64_t cameras = arguments.rows(3 * sizeof(double));
     const double* positions = arguments.in<double>(3 * cameras);
     const double* rotations = arguments.in<double>(9 * cameras);
     const double* sizes = arguments.in<double>(2 * cameras);
     const double* focal_px = arguments.in<double>(cameras);
     const double* table = arguments.in<double>(2 * cameras * rows * columns);
-    held->lenses = {table, positions, rotations, sizes, focal_px, rows, columns, step_px, border_px};
-    PyObject* capsule = PyCapsule_New(held.get(), kLensesName, [](PyObject* object) {
-        delete static_cast<HeldLenses*>(PyCapsule_GetPointer(object, kLensesName));
-    });
-    if (!capsule) throw PythonError{};
-    held.release();
-    return capsule;
+    held->content = {{table, positions, rotations, sizes, focal_px, rows, columns, step_px, border_px}, cameras};
+    return Held<HeldLenses>::handle(std::move(held));
 }
 
 PyObject* directions(Values values, Py_ssize_t given) {
@@ -414,22 +294,6 @@ PyObject* predict(Values values, Py_ssize_t given) {
     Py_RETURN_NONE;
 }
 
-template <PyObject* (*function)(Values, Py_ssize_t)>
-PyObject* called(PyObject*, Values values, Py_ssize_t count) {
-    try {
-        return function(values, count);
-    } catch (const PythonError&) {
-        return nullptr;
-    } catch (const std::bad_alloc&) {
-        return PyErr_NoMemory();
-    }
-}
-
-template <PyObject* (*function)(Values, Py_ssize_t)>
-PyMethodDef method(const char* name, const char* text) {
-    return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&called<function>)), METH_FASTCALL, text};
-}
-
 PyMethodDef kMethods[] = {
     method<lenses>("lenses", "lenses(rows, columns, step_px, border_px, positions, rotations, sizes, focal_px, table) -> handle"),
     method<directions>("directions", "directions(lenses, cameras, pixels, result)"),
@@ -453,4 +317,9 @@ PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_compiled", "See aisle_kernels.",
 
 }  // namespace
 
-PyMODINIT_FUNC PyInit__compiled() { return PyModule_Create(&kModule); }
+PyMODINIT_FUNC PyInit__compiled() {
+    PyObject* module = PyModule_Create(&kModule);
+    for (PyMethodDef* methods : {aisle::kShelfMethods, aisle::kBagMethods})
+        if (module && PyModule_AddFunctions(module, methods) < 0) Py_CLEAR(module);
+    return module;
+}

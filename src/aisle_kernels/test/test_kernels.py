@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import struct
 
 import numpy as np
 import pytest
@@ -102,6 +103,36 @@ def test_wrong_arguments_are_told(change: dict, error: type[Exception], words: s
     }
     with pytest.raises(error, match=words):
         aisle_kernels.fuse(*(arguments | change).values())
+
+
+def message(channel: int, log_time: int, data: bytes) -> bytes:
+    """As it stands in a chunk."""
+    return struct.pack("<BQHIQQ", 5, 22 + len(data), channel, 7, log_time, log_time + 1) + data
+
+
+def test_messages_of_wanted_channels_are_taken_from_a_chunk() -> None:
+    wanted = bytearray(65536)
+    wanted[3] = wanted[65535] = 1
+    schema = struct.pack("<BQ", 3, 5) + b"12345"
+    chunk = message(3, 11, b"abc") + schema + message(4, 12, b"d") + message(65535, 2**63 + 5, b"")
+    found = aisle_kernels.chunk_messages(chunk, 99, wanted)
+    assert found == [(11, 99, 3, b"abc", 12, 7), (2**63 + 5, 99, 65535, b"", 2**63 + 6, 7)]
+    assert aisle_kernels.chunk_messages(b"", 0, wanted) == []
+
+
+@pytest.mark.parametrize("end", [b"\x05", struct.pack("<BQ", 5, 2**63) + bytes(30), struct.pack("<BQ", 5, 21) + bytes(21)])
+def test_records_that_do_not_fit_into_a_chunk_are_told(end: bytes) -> None:
+    with pytest.raises(ValueError, match=f"a record at byte 33 of a chunk of {33 + len(end)} bytes does not fit"):
+        aisle_kernels.chunk_messages(message(3, 11, b"ab") + end, 0, bytearray(65536))
+
+
+def test_persons_are_measured_only_where_all_are_alike() -> None:
+    def person(keypoints: int, embedding: int) -> bytes:
+        return bytes(20) + struct.pack("<I", keypoints) + bytes(4 * keypoints) + struct.pack("<I", embedding) + bytes(4 * embedding)
+
+    assert aisle_kernels.person_sizes(b"head" + person(51, 2) * 2 + b"xyz", 4, 2) == (51, 2)
+    for data, count in ((person(51, 2) + person(51, 3), 2), (person(51, 2), 2), (person(51, 2) * 2, 1), (person(51, 2)[:-1], 1), (b"", 0)):
+        assert aisle_kernels.person_sizes(data, 0, count) is None
 
 
 def test_what_may_not_be_written_to_is_refused() -> None:

@@ -52,11 +52,6 @@ class PointState:
     def unknown(cls) -> PointState:
         return cls(np.zeros((3, 6)), np.tile(np.eye(6), (3, 1, 1)), np.full(3, -1, dtype=np.int64))
 
-    def at(self, stamp_ns: int, memory_s: float) -> list[BodyPoint | None]:
-        """Head, left and right wrist as far as known at ``stamp_ns``."""
-        fresh = [seen_ns >= 0 and stamp_ns - seen_ns <= memory_s * NANOSECONDS for seen_ns in self.seen_ns.tolist()]
-        return [BodyPoint(self.means[i, :3], self.covariances[i, :3, :3]) if fresh[i] else None for i in range(len(POINTS))]
-
 
 class BodyPointFilter:
     """Follows the points of all persons at once."""
@@ -64,6 +59,7 @@ class BodyPointFilter:
     def __init__(self, lenses: LensTable, config: BodyPointConfig) -> None:
         self._lenses = lenses
         self._config = config
+        self._memory_ns = config.point_memory_s * NANOSECONDS
         self._parameters = np.array(
             [config.keypoint_threshold, config.keypoint_deviation_px, config.point_deviation, config.point_memory_s, config.point_gate]
         )
@@ -73,8 +69,9 @@ class BodyPointFilter:
         if not states or dt_s <= 0.0:
             return
         means = np.concatenate([s.means for s in states])
-        unseen = np.concatenate([s.seen_ns for s in states]) < from_ns
-        means[unseen, 3:] *= np.exp(-dt_s / _REST_S)
+        unseen = np.flatnonzero(np.concatenate([s.seen_ns for s in states]) < from_ns)
+        if len(unseen):
+            means[unseen, 3:] *= np.exp(-dt_s / _REST_S)
         covariances = np.concatenate([s.covariances for s in states])
         self._store(states, *kalman.moved(means, covariances, dt_s, self._config.point_acceleration_density))
 
@@ -89,6 +86,19 @@ class BodyPointFilter:
         self._store(states, means, covariances)
         for number, state in enumerate(states):
             state.seen_ns = seen_ns[3 * number : 3 * number + 3]
+
+    def known(self, states: list[PointState], stamp_ns: int) -> list[list[BodyPoint | None]]:
+        """Head, left and right wrist of each as far as known at ``stamp_ns``."""
+        if not states:
+            return []
+        seen = np.concatenate([s.seen_ns for s in states]).tolist()
+        means, covariances = np.concatenate([s.means for s in states]), np.concatenate([s.covariances for s in states])
+        # Iterating over an array is the quickest way to the arrays in it.
+        points = [
+            BodyPoint(position, covariance) if seen_ns >= 0 and stamp_ns - seen_ns <= self._memory_ns else None
+            for seen_ns, position, covariance in zip(seen, means[:, :3], covariances[:, :3, :3], strict=True)
+        ]
+        return [points[first : first + len(POINTS)] for first in range(0, len(points), len(POINTS))]
 
     @staticmethod
     def _store(states: list[PointState], means: np.ndarray, covariances: np.ndarray) -> None:

@@ -55,16 +55,16 @@ class ExistenceConfig(LifeConfig):
 def evidence(config: ExistenceConfig, seen: np.ndarray, probability: np.ndarray, dt_s: float, at_gate: np.ndarray) -> np.ndarray:
     """Change of the log-odds [N]. ``seen`` bool [C, N]: camera has found person; ``probability`` [C, N] that it should have, 0 for
     cameras without a frame in this slot."""
-    hits = config.hit_gain * seen.sum(axis=0)
+    frames = seen.sum(axis=0)
+    hits = config.hit_gain * frames
     misses = config.miss_share * np.log1p(-np.where(seen, 0.0, probability)).sum(axis=0)
-    unseen = ~seen.any(axis=0)
-    fading = np.where(at_gate, config.fading_at_gate_per_s, config.fading_per_s) * dt_s * unseen
-    return np.clip(hits + misses, -config.greatest_slot_loss, config.greatest_slot_gain) - fading
+    fading = np.where(at_gate, config.fading_at_gate_per_s, config.fading_per_s) * dt_s * (frames == 0)
+    return np.minimum(np.maximum(hits + misses, -config.greatest_slot_loss), config.greatest_slot_gain) - fading
 
 
-def probability(log_odds: float) -> float:
-    """Existence probability 0..1."""
-    return float(1.0 / (1.0 + np.exp(-log_odds)))
+def probability(log_odds: np.ndarray) -> np.ndarray:
+    """Existence probabilities 0..1 [N]."""
+    return 1.0 / (1.0 + np.exp(-log_odds))
 
 
 class ScoreEvidence:

@@ -119,8 +119,10 @@ class FloorUpdater:
         if not people or dt_s <= 0.0:
             return
         means, covariances = kalman.moved(*stacked(people), dt_s, self._config.acceleration_density)
-        unseen = np.array([stamp_ns - p.seen_ns > (self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS for p in people])
-        means[unseen, 2:] *= np.exp(-dt_s / self._config.velocity_memory_s)
+        patience_ns = (self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS
+        unseen = [number for number, p in enumerate(people) if stamp_ns - p.seen_ns > patience_ns]
+        if unseen:
+            means[unseen, 2:] *= np.exp(-dt_s / self._config.velocity_memory_s)
         spread(people, means, covariances)
 
     def update(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
@@ -158,7 +160,12 @@ class EvidenceDeleter:
 
 def stacked(people: Sequence[Person]) -> tuple[np.ndarray, np.ndarray]:
     """Means [N, 4] and covariances [N, 4, 4] of N persons, copied."""
-    return np.array([p.mean for p in people]), np.array([p.covariance for p in people])
+    return _means(people), np.concatenate([p.covariance for p in people]).reshape(-1, 4, 4) if people else np.zeros((0, 4, 4))
+
+
+def _means(people: Sequence[Person]) -> np.ndarray:
+    # Much faster than making an array of a list of arrays.
+    return np.concatenate([p.mean for p in people]).reshape(-1, 4) if people else np.zeros((0, 4))
 
 
 def _log_odds(people: Sequence[Person]) -> np.ndarray:
@@ -240,20 +247,24 @@ class FloorTracker:
         """What this slot says about each person's existence, and about pairs of them."""
         if not self.people:
             return
-        positions = np.array([p.mean for p in self.people])[:, :2]
+        positions = _means(self.people)[:, :2]
         expected = self._scene.detection_probability(positions)
         probability = np.zeros(expected.shape)
         probability[reporting] = expected[reporting]
         seen = _seen(len(self.people), len(expected), detections, owner)
-        gain = existence.evidence(self._config, seen, probability, dt_s, self._scene.at_exit(positions))
+        found = seen.any(axis=0)
+        at_exit = np.zeros(len(found), dtype=bool)
+        missed = np.flatnonzero(~found)
+        if len(missed):
+            at_exit[missed] = self._scene.at_exit(positions[missed])
+        gain = existence.evidence(self._config, seen, probability, dt_s, at_exit)
         log_odds = existence.added(self._config, _log_odds(self.people), gain)
         inside = self._scene.on_floor(positions, self._config.floor_margin_m)
-        found = seen.any(axis=0)
-        for number, person in enumerate(self.people):
-            person.log_odds = float(log_odds[number])
-            if found[number]:
+        for person, odds, is_found, is_inside in zip(self.people, log_odds.tolist(), found.tolist(), inside.tolist(), strict=True):
+            person.log_odds = odds
+            if is_found:
                 person.seen_ns = stamp_ns
-            if inside[number]:
+            if is_inside:
                 person.outside_ns = 0
             elif not person.outside_ns:
                 person.outside_ns = stamp_ns
@@ -263,9 +274,11 @@ class FloorTracker:
         x, y = positions.T
         near = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2 <= self._config.duplicate_m**2
         neighbours_of: list[list[int]] = [[] for _ in self.people]
-        for later, earlier in zip(*(numbers.tolist() for numbers in np.nonzero(near)), strict=True):
-            if earlier < later:
-                neighbours_of[later].append(earlier)
+        # Everybody is near to himself.
+        if np.count_nonzero(near) > len(near):
+            for later, earlier in zip(*(numbers.tolist() for numbers in np.nonzero(near)), strict=True):
+                if earlier < later:
+                    neighbours_of[later].append(earlier)
         for later, (person, neighbours) in enumerate(zip(self.people, neighbours_of, strict=True)):
             if not neighbours and not person.near_since_ns:
                 continue

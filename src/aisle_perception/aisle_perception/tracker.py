@@ -81,6 +81,7 @@ class PersonTracker:
         self._cameras = tuple(store.cameras)
         self._camera_number = {camera: number for number, camera in enumerate(self._cameras)}
         self._lenses = LensTable(list(store.cameras.values()))
+        self._sizes = [tuple(size) for size in self._lenses.sizes.tolist()]
         self._projector = FloorProjector(self._lenses, config)
         updater = BodyUpdater(config, config) if updater is None else updater
         parts = {"initiator": initiator, "associator": associator, "updater": updater, "deleter": deleter}
@@ -176,8 +177,8 @@ class PersonTracker:
         ages = np.repeat([(stamp_ns - frame.stamp_ns) / NANOSECONDS for frame in shown], counts)
         boxes = np.concatenate([frame.boxes for frame in shown], dtype=float)
         keypoints = np.concatenate([_keypoints(frame) for frame in shown], dtype=float)
-        scales = self._lenses.sizes[numbers] / [(frame.image_width, frame.image_height) for frame in shown]
-        if (scales != 1.0).any():
+        if any((frame.image_width, frame.image_height) != self._sizes[number] for frame, number in zip(shown, numbers, strict=True)):
+            scales = self._lenses.sizes[numbers] / [(frame.image_width, frame.image_height) for frame in shown]
             scale = np.repeat(scales, counts, axis=0)
             boxes *= scale[:, [0, 1, 0, 1]]
             keypoints[:, :, :2] *= scale[:, None]
@@ -194,22 +195,22 @@ class PersonTracker:
         place = {person.number: number for number, person in enumerate(people)}
         whom = np.array([place.get(number, -1) for number in owner.tolist()], dtype=int)
         if (whom >= 0).any():
-            bodies = np.array([p.mean[:2] for p in people])
+            bodies = np.concatenate([p.mean[:2] for p in people]).reshape(-1, 2)
             self._point_filter.update([p.points for p in people], bodies, detections, whom, stamp_ns)
 
     def _tracks(self, stamp_ns: int) -> Tracks:
         tracks = []
-        for person in self._floor.people:
-            if not person.track:
-                continue
-            head, left, right = person.points.at(stamp_ns, self._config.point_memory_s)
+        people = [person for person in self._floor.people if person.track]
+        sure = existence.probability(np.array([person.log_odds for person in people])).tolist()
+        points = self._point_filter.known([person.points for person in people], stamp_ns)
+        for person, probability, (head, left, right) in zip(people, sure, points, strict=True):
             tracks.append(
                 Track(
                     track=person.track,
                     position=person.mean[:2],
                     velocity=person.mean[2:],
                     covariance=person.covariance,
-                    existence=existence.probability(person.log_odds),
+                    existence=probability,
                     unseen_s=(stamp_ns - person.seen_ns) / NANOSECONDS,
                     head=head,
                     left_wrist=left,

@@ -37,7 +37,8 @@ class ViewCoverage:
 
     def detection_probability(self, positions: np.ndarray) -> np.ndarray:
         """float64 [cameras, N] for persons at ``positions`` [N, 2]; those who stand behind another one are less likely to be found."""
-        cell = np.clip(np.rint((positions - self._origin) / _CELL_M).astype(int), 0, self._cells - 1)
+        cell = np.rint((positions - self._origin) / _CELL_M).astype(int)
+        np.minimum(np.maximum(cell, 0, out=cell), self._cells - 1, out=cell)
         probability = self._probability[:, cell[:, 0], cell[:, 1]]
         if len(positions) < 2:
             return probability
