@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_files import storage_files
 from aisle_bags.bag_metadata import METADATA_FILE, STORED_METADATA, BagMetadata, read_metadata
 from aisle_bags.bag_writer import BagWriter
+from aisle_bags.latched_messages import REPEATED, Repeated, read_repeated
 from aisle_bags.mcap_salvage import McapSalvage
 from aisle_bags.mcap_source import topic_of_channel
 from aisle_bags.message_compression import ZSTD_MAGIC, decompress_beginning, decompressed
@@ -89,6 +91,9 @@ class _Salvage:
         #: Names of the files that travel in the bag.
         self.attached: set[str] = set()
         self._noted: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        #: What the file that is being read repeats of those before it, and what of latched topics has been saved: topic, sequence number.
+        self._repeated: dict[str, Repeated] = {}
+        self._latched: set[tuple[str, int]] = set()
 
     def file(self, file: Path, storage: str) -> list[str]:
         """Copies one file and tells what was wrong with it."""
@@ -102,6 +107,7 @@ class _Salvage:
 
     def _mcap(self, file: Path) -> list[str]:
         salvage = McapSalvage(file)
+        self._repeated = {}
         schemas: dict[int, Schema] = {}
         names: dict[int, str | None] = {}
         lost: Counter[str] = Counter()
@@ -110,7 +116,7 @@ class _Salvage:
                 name = names.get(record.channel_id)
                 if name is None:
                     lost[f"channel {record.channel_id}, which is not declared or not ROS 2's"] += 1
-                else:
+                elif not self._is_repeated(name, record.sequence):
                     self._writer.write(name, record.data, record.log_time, record.publish_time, record.sequence)
             elif isinstance(record, Schema):
                 # The first that is found: it comes from the file's end, if that is whole.
@@ -163,7 +169,19 @@ class _Salvage:
             return None
         return topic.name
 
+    def _is_repeated(self, name: str, number: int) -> bool:
+        """Whether a message is one that an earlier file had, too; the new bag's writer repeats by itself."""
+        if not self._writer.repeat_latched or not self._writer.topics[name].latched:
+            return False
+        known = name in self._repeated and number <= self._repeated[name].last and (name, number) in self._latched
+        self._latched.add((name, number))
+        return known
+
     def _note(self, name: str, values: dict[str, str]) -> None:
+        if name == REPEATED:
+            with contextlib.suppress(ValueError):
+                self._repeated, self._writer.repeat_latched = read_repeated(values), True
+            return
         key = (name, tuple(sorted(values.items())))
         if name != STORED_METADATA and key not in self._noted:
             self._noted.add(key)

@@ -230,7 +230,8 @@ class Recording:
         if config.ring_s:
             return RingBag(folder, round(config.ring_s * NANOSECONDS), config.compression)
         split_bytes, split_ns = round(config.split_megabytes * 1e6), round(config.split_s * NANOSECONDS)
-        return BagWriter(folder, compression=config.compression, whole=False, split_bytes=split_bytes, split_ns=split_ns)
+        options = {"split_bytes": split_bytes, "split_ns": split_ns, "repeat_latched": True}
+        return BagWriter(folder, compression=config.compression, whole=False, **options)
 
     def _is_new(self, message: Message) -> bool:
         """Counts messages that are missing before this one; False for one that was here before (latched ones can come again)."""

@@ -64,6 +64,9 @@ class SqliteSource:
             counts[topic.name] += self._counts[number]
         return counts
 
+    def leave_out_repeated(self) -> None:
+        """Nothing tells which messages are repeated: the format has no place for it."""
+
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them (since schema version 3), if it does."""
         if not _columns(self._database, "metadata"):

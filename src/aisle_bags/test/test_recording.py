@@ -112,7 +112,7 @@ def test_gaps_are_counted_for_each_sender_and_repeated_messages_left_out(tmp_pat
     assert custom_data(tmp_path / "bag").items() >= expected.items()
     (file,) = (tmp_path / "bag").glob("*.mcap")
     with file.open("rb") as stream:
-        (note,) = [item for item in StreamReader(stream).records if isinstance(item, Metadata)]
+        (note,) = [item for item in StreamReader(stream).records if isinstance(item, Metadata) and item.name == "rosbag2"]
     assert yaml.safe_load(note.metadata["serialized_metadata"])["custom_data"].items() >= expected.items()
 
 
@@ -198,9 +198,13 @@ def test_the_ring_keeps_the_last_seconds_and_what_is_latched(tmp_path: Path) -> 
     start_ns = time.time_ns()
     info = message(Alert(start_ns, AlertLevel.INFO, "x", "opened", "The shop is open"), 1)._replace(log_time_ns=start_ns)
     record.take(info)
+    record.declare(topics.TF_STATIC)
+    broadcasts = [bytes([0, 1, 0, 0, number]) for number in (1, 2)]
+    for sender in broadcasts:
+        record.take(Message("/tf_static", sender, start_ns, start_ns, sender, 1))
     for number in range(600):
         record.take(gate(number)._replace(log_time_ns=start_ns + number * SECOND // 10))
-    wait_until(lambda: "601" in dict(record.diagnostics()[0].values)["messages"])
+    wait_until(lambda: "603" in dict(record.diagnostics()[0].values)["messages"])
     bag = record.save("Somebody asked: why?")
     wait_until(bag.exists)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_Somebody_asked_why", bag.name)
@@ -213,6 +217,7 @@ def test_the_ring_keeps_the_last_seconds_and_what_is_latched(tmp_path: Path) -> 
     assert log_times[-1] == start_ns + 599 * SECOND // 10
     assert 10 * SECOND <= log_times[-1] - log_times[0] <= 11.1 * SECOND
     assert messages(bag)[ALERTS.name] == [info.data]
+    assert messages(bag)["/tf_static"] == broadcasts
     assert custom_data(bag)["aisle.reason"] == "Somebody asked: why?"
     assert sorted(folder.name for folder in (tmp_path / "ring").iterdir()) == [bag.name]
 
