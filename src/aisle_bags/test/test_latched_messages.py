@@ -162,8 +162,9 @@ def test_recovery_says_all_once_and_keeps_what_only_a_repetition_says(tmp_path: 
     # The new files can be used alone, too.
     new = sorted((tmp_path / "out").glob("*.mcap"), key=lambda file: int(file.stem.rpartition("_")[2]))
     after = [read(file) for file in new]
-    as_counted = [[Counter((topic, data) for topic, _, data in file) for file in files[-len(new) :][1:-1]] for files in (before, after)]
-    assert as_counted[0] == as_counted[1]
+    if lost != "first file's beginning":
+        # What came back out of a repetition counts as newer than what the damaged file still had.
+        assert after[1:-1] == before[-len(new) :][1:-1]
     assert after == before or lost not in ("nothing", "metadata")
     recover_bag(tmp_path / "out", tmp_path / "again")
     assert read(tmp_path / "again") == found
