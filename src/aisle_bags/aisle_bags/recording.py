@@ -114,6 +114,7 @@ class Recording:
         self._failure = ""
         self._started_ns = time.time_ns()
         self._save_at: tuple[float, str] | None = None
+        self._save_next: tuple[float, str] | None = None
         self._saved: list[str] = []
         self._names: set[str] = set()
         self._queue: list[StoredTopic | Message | _Save] = []
@@ -147,13 +148,13 @@ class Recording:
                 return
             self._queue.append(message)
             self._queued_bytes += size
-        if self._save_at is None and self._config.ring_s:
-            self._save_at = self._triggered(message)
+        if self._config.ring_s and (due := self._triggered(message)):
+            self._plan_save(*due)
 
     def poll(self) -> None:
         """Does what is due; called several times a second."""
         if self._save_at is not None and time.monotonic() >= self._save_at[0] and not self._failure:
-            reason, self._save_at = self._save_at[1], None
+            reason, self._save_at, self._save_next = self._save_at[1], self._save_next, None
             self.save(reason)
 
     def save(self, reason: str) -> Path:
@@ -262,6 +263,13 @@ class Recording:
                 return None
             reason = f"alert {alert.code}"
         return time.monotonic() + self._config.ring_after_s, reason
+
+    def _plan_save(self, at_s: float, reason: str) -> None:
+        """One bag serves all that happens until half of the wait for it is over; what comes later in the wait gets another one."""
+        if self._save_at is None:
+            self._save_at = at_s, reason
+        elif at_s > self._save_at[0] + self._config.ring_after_s / 2:
+            self._save_next = at_s, self._save_next[1] if self._save_next else reason
 
     # The writing thread's part.
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -247,6 +248,27 @@ def test_alerts_and_reviews_save_the_ring_a_little_later(tmp_path: Path) -> None
     assert first.name.endswith("_alert_scale_lost")
     assert second.name.endswith("_review")
     assert len(messages(first)[GATE.name]) == 2
+
+
+def test_what_happens_late_in_the_wait_gets_a_bag_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now_s=time.monotonic())
+    fake = SimpleNamespace(monotonic=lambda: clock.now_s, time_ns=time.time_ns, strftime=time.strftime)
+    monkeypatch.setattr("aisle_bags.recording.time", fake)
+    record = recording(tmp_path / "ring", ring_s=60.0, ring_after_s=10.0)
+    record.declare(ALERTS)
+    begin_s, saved_at = clock.now_s, []
+    happens = {0: "first", 4: "soon", 7: "late", 9: "later", 30: "alone"}
+    for second in range(50):
+        clock.now_s = begin_s + second
+        if second in happens:
+            record.take(message(Alert(time.time_ns(), AlertLevel.WARN, "x", happens[second], "")))
+        before = len(record._names)
+        record.poll()
+        saved_at += [second] * (len(record._names) - before)
+    record.close()
+    # Whatever happens is followed by at least five seconds.
+    assert saved_at == [10, 19, 40]
+    assert sorted(bag.name.rpartition("_")[2] for bag in saved_bags(tmp_path / "ring")) == ["alone", "first", "late"]
 
 
 def test_without_a_ring_there_is_nothing_to_save(tmp_path: Path) -> None:
