@@ -33,6 +33,9 @@ from aisle_contract.record_topics import topic_of
 from aisle_contract.records import Record, ScaleReading
 from aisle_contract.topics import Topic
 
+#: A file that is removed to make room for the bag's end.
+_RESERVE = ".reserve"
+
 
 class BagWriter:
     """One new bag in ``folder``, which must not exist (FileExistsError).
@@ -42,6 +45,8 @@ class BagWriter:
 
     With ``whole`` the bag appears only when it is closed without an error: nothing half-written stays. Without it (for recorders) the
     files lie in place from the start, so that a crash costs no more than the last chunk.
+
+    ``reserve_bytes`` of the disk are taken at the start and given back for the end, metadata.yaml above all: it fits on a full disk, too.
 
     A new file is begun when one is ``split_bytes`` large or holds ``split_ns`` of log time (0: never). Each file can be read alone: it
     has the topics, their definitions and the attachments. With ``repeat_latched`` (MCAP only; it may be set until the first message) each
@@ -59,6 +64,7 @@ class BagWriter:
         whole: bool = True,
         split_bytes: int = 0,
         split_ns: int = 0,
+        reserve_bytes: int = 0,
         repeat_latched: bool = False,
         ros_distro: str | None = None,
     ) -> None:
@@ -85,7 +91,11 @@ class BagWriter:
         self._ended = self._closed = False
         #: Stands in metadata.yaml's ``custom_data`` when the bag is closed.
         self.custom_data: dict[str, str] = {}
+        self._reserve = self._work_folder / _RESERVE
+        if reserve_bytes:
+            _reserve(self._reserve, reserve_bytes)
         self._file = self._new_file()
+        self._is_open = True
 
     @property
     def folder(self) -> Path:
@@ -170,7 +180,7 @@ class BagWriter:
         self._finish_file()
         self._number += 1
         self._file = self._new_file()
-        self._begins = True
+        self._is_open = self._begins = True
 
     def drop_oldest(self) -> None:
         """Removes the oldest closed file."""
@@ -188,7 +198,9 @@ class BagWriter:
         """Closes the last file; ``close`` has to follow. Gives the messages that the disk did not take any more, by topic."""
         if not self._ended:
             self._ended = True
-            self._finish_file()
+            self._reserve.unlink(missing_ok=True)
+            if self._is_open:
+                self._finish_file()
         return self._counts - self._stored
 
     def close(self) -> None:
@@ -228,8 +240,13 @@ class BagWriter:
             file = McapFile(path.with_name(f"{path.name}.mcap"), self._compression, self._chunk_bytes)
         else:
             file = SqliteFile(path.with_name(f"{path.name}.db3"), self._compression, self._ros_distro)
-        for attachment in self._attachments:
-            file.attach(*attachment)
+        try:
+            for attachment in self._attachments:
+                file.attach(*attachment)
+        except OSError:
+            # A full disk. The files before are closed, and readers would stumble over a part of one.
+            file.remove()
+            raise
         for topic in self._topics.values():
             file.declare(topic)
         return file
@@ -258,6 +275,7 @@ class BagWriter:
 
     def _finish_file(self) -> None:
         """Closes the file. It carries metadata of its own, for those who get it without the rest of the bag."""
+        self._is_open = False
         compression = "message" if self._compression == "message" else ""
         options = {"storage": self._storage, "compression": compression, "ros_distro": self._ros_distro}
         information = metadata_information(list(self._topics.values()), [self._file.summary()], self.custom_data, **options)
@@ -268,6 +286,11 @@ class BagWriter:
         self._files.append(closed)
         self._stored += Counter(closed.counts) - self._repeated
         self._repeated = Counter()
+
+
+def _reserve(path: Path, size: int) -> None:
+    with path.open("xb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 class UnknownCompression(ValueError):

@@ -44,6 +44,8 @@ _PERIOD_S = 0.1
 _CUT_PERIOD_S = 0.4
 #: What was cut is forced onto the disk, and the free space looked at, this often.
 _SYNC_PERIOD_S = 1.0
+#: For the bag's end on a full disk: metadata of many topics and the index of some minutes.
+_RESERVE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,9 @@ class Recording:
     def _new_bag(self) -> BagWriter | RingBag:
         config, folder = self._config, Path(self._config.output)
         if config.ring_s:
-            return RingBag(folder, round(config.ring_s * NANOSECONDS), config.compression)
+            return RingBag(folder, round(config.ring_s * NANOSECONDS), config.compression, reserve_bytes=_RESERVE_BYTES)
         split_bytes, split_ns = round(config.split_megabytes * 1e6), round(config.split_s * NANOSECONDS)
-        options = {"split_bytes": split_bytes, "split_ns": split_ns, "repeat_latched": True}
+        options = {"split_bytes": split_bytes, "split_ns": split_ns, "reserve_bytes": _RESERVE_BYTES, "repeat_latched": True}
         return BagWriter(folder, compression=config.compression, whole=False, **options)
 
     def _is_new(self, message: Message) -> bool:
@@ -353,6 +355,7 @@ class Recording:
         self._bag.custom_data["aisle.reason"] = request.reason
         self._tell_drops()
         self._saved.append(str(self._bag.save(request.name)))
+        del self._bag.custom_data["aisle.reason"]
 
     def _secure(self) -> None:
         now = time.monotonic()
@@ -378,10 +381,13 @@ class Recording:
 
     def _close_bag(self) -> None:
         self._tell_drops()
-        if isinstance(self._bag, BagWriter):
-            self._dropped.update(self._bag.end())
-            self._tell_drops()
-        self._bag.close()
+        self._dropped.update(self._bag.end())
+        self._tell_drops()
+        if isinstance(self._bag, RingBag):
+            # What led to a failure is in the ring.
+            self._bag.close(keep=bool(self._failure))
+        else:
+            self._bag.close()
 
     def _tell_drops(self) -> None:
         told = {f"aisle.dropped {topic}": str(count) for topic, count in sorted(self._dropped.items())}

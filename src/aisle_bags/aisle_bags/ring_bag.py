@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,20 +23,19 @@ _SHORTEST_FILE_NS = NANOSECONDS
 
 class RingBag:
     """Writes into ``folder``/ring as a ``BagWriter`` does and removes there what is older than ``keep_ns`` of log time (at most a tenth
-    more is kept). ``save`` makes a bag of what is there. A crash leaves the ring, which can be recovered as any bag; ``close`` removes it.
+    more is kept). ``save`` makes a bag of what is there. A crash leaves the ring, which can be recovered as any bag; ``close`` removes it
+    or keeps it as a bag.
     """
 
-    def __init__(self, folder: Path, keep_ns: int, compression: str = "zstd", chunk_bytes: int = 1 << 20) -> None:
+    def __init__(self, folder: Path, keep_ns: int, compression: str = "zstd", chunk_bytes: int = 1 << 20, reserve_bytes: int = 0) -> None:
         if folder.exists():
             raise FileExistsError(f"{folder} exists already: a bag is never overwritten, give another name or remove it")
         self._folder, self._keep_ns = folder, keep_ns
         file_ns = max(_SHORTEST_FILE_NS, keep_ns // _FILES)
         # So the oldest file, whichever it is, begins with what latched topics had said before.
-        options = {"whole": False, "split_ns": file_ns, "repeat_latched": True}
+        options = {"whole": False, "split_ns": file_ns, "reserve_bytes": reserve_bytes, "repeat_latched": True}
         self._writer = BagWriter(folder / RING, compression=compression, chunk_bytes=chunk_bytes, **options)
         self._newest_ns = 0
-        #: Stands in the metadata of saved bags.
-        self.custom_data: dict[str, str] = {}
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -46,6 +46,11 @@ class RingBag:
     def topics(self) -> Mapping[str, StoredTopic]:
         """Topics by name."""
         return self._writer.topics
+
+    @property
+    def custom_data(self) -> dict[str, str]:
+        """Stands in the metadata of the bags that are saved from now on."""
+        return self._writer.custom_data
 
     @property
     def folder(self) -> Path:
@@ -97,8 +102,15 @@ class RingBag:
             raise
         return bag
 
-    def close(self) -> None:
-        """Removes the ring; saved bags stay."""
+    def end(self) -> Counter[str]:
+        """As ``BagWriter.end``."""
+        return self._writer.end()
+
+    def close(self, keep: bool = False) -> None:
+        """Removes the ring, or closes it as a bag; saved bags stay."""
+        if keep:
+            self._writer.close()
+            return
         try:
             self._writer.close()
         finally:

@@ -250,6 +250,17 @@ def test_alerts_and_reviews_save_the_ring_a_little_later(tmp_path: Path) -> None
     assert len(messages(first)[GATE.name]) == 2
 
 
+def test_the_ring_stays_where_the_recording_had_to_stop(tmp_path: Path) -> None:
+    config = RecordingConfig(output=str(tmp_path / "ring"), free_megabytes=1e6, ring_s=60.0)
+    record = Recording(config, load_store(STORE), STORE)
+    record.declare(GATE)
+    record.take(gate(1))
+    wait_until(lambda: bool(record.failure))
+    record.close()
+    assert len(messages(tmp_path / "ring" / "ring")[GATE.name]) == 1
+    assert custom_data(tmp_path / "ring" / "ring")["aisle.stopped"] == record.failure
+
+
 def test_what_happens_late_in_the_wait_gets_a_bag_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now_s=time.monotonic())
     fake = SimpleNamespace(monotonic=lambda: clock.now_s, time_ns=time.time_ns, strftime=time.strftime)
