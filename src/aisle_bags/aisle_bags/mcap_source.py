@@ -34,6 +34,8 @@ from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, full_type_name, normal_qos
 
 MAGIC = b"\x89MCAP0\r\n"
+#: ROS's times are signed; MCAP's go further.
+LAST_TIME_NS = (1 << 63) - 1
 #: Opcode and length, as they stand before each record's content.
 RECORD_HEADER = struct.Struct("<BQ")
 #: Start, end, uncompressed size and checksum, as they stand at the beginning of a chunk.
@@ -51,6 +53,8 @@ class McapSource:
         self._stream = _opened(path)
         try:
             self._contents = _contents(path, self._stream)
+            if self.end_ns is not None and self.end_ns > LAST_TIME_NS:
+                raise BagError(f"{path}: a message was logged at {self.end_ns} ns, expected at most {LAST_TIME_NS} ns, in the year 2262")
             self._topics = {
                 channel_id: topic_of_channel(path, channel, self._contents.summary.schemas.get(channel.schema_id))
                 for channel_id, channel in sorted(self._contents.summary.channels.items())
