@@ -92,9 +92,14 @@ class BagWriter:
         #: Stands in metadata.yaml's ``custom_data`` when the bag is closed.
         self.custom_data: dict[str, str] = {}
         self._reserve = self._work_folder / _RESERVE
-        if reserve_bytes:
-            _reserve(self._reserve, reserve_bytes)
-        self._file = self._new_file()
+        try:
+            if reserve_bytes:
+                _reserve(self._reserve, reserve_bytes)
+            self._file = self._new_file()
+        except OSError:
+            # A full disk: nothing has been written that somebody could want.
+            shutil.rmtree(self._work_folder)
+            raise
         self._is_open = True
 
     @property

@@ -149,6 +149,11 @@ class SqliteFile:
         self._closed = True
         self._database.close()
 
+    def remove(self) -> None:
+        """Closes the file and removes it."""
+        self.abandon()
+        self._path.unlink()
+
     def _run(self, statement, *arguments):
         """SQLite tells of a full disk in its own way."""
         try:

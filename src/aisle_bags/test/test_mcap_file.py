@@ -180,6 +180,13 @@ def test_all_files_can_be_read_whenever_the_disk_is_full(tmp_path: Path, topic: 
         assert reader.message_count == len(held)
 
 
+@pytest.mark.parametrize("limit", [20, 90_000])
+def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(tmp_path: Path, limit: int) -> None:
+    with largest_file(limit), pytest.raises(OSError, match="too large"):
+        BagWriter(tmp_path / "bag", whole=False, reserve_bytes=100_000 if limit > 20 else 0)
+    assert not any(tmp_path.iterdir())
+
+
 def test_room_for_the_end_is_taken_at_the_start(tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / "bag", whole=False, reserve_bytes=100_000)
     (reserve,) = [file for file in (tmp_path / "bag").iterdir() if file.suffix != ".mcap"]
