@@ -36,7 +36,11 @@ IMAGES = ("none", "masked", "all")
 IMAGE_FORMS = ("compressed", "raw", "both")
 #: Topics that tell where people are, and those whose messages save a ring.
 _ABOUT_PEOPLE = ("aisle_msgs/msg/TrackArray", "aisle_msgs/msg/PersonDetectionArray")
-_TRIGGERS = {"aisle_msgs/msg/Alert": "alert", "aisle_msgs/msg/Review": "review"}
+_TRIGGERS = {
+    "aisle_msgs/msg/Alert": "alert",
+    "aisle_msgs/msg/Review": "review",
+    "diagnostic_msgs/msg/DiagnosticArray": "diagnostic",
+}
 _LOOKED_INTO = (IMAGE, COMPRESSED_IMAGE, *_ABOUT_PEOPLE, *_TRIGGERS)
 #: The writing thread looks into the queue this often; many messages at once cost less than one at a time.
 _PERIOD_S = 0.1
@@ -62,7 +66,9 @@ class RecordingConfig(PrivacyConfig):
     # The index of a file grows in memory until it is closed: some 60 MB in an hour.
     split_s: float = parameter(3600.0, "A new file is begun after this time, s; 0: never", 0.0, 1e6)
     ring_s: float = parameter(0.0, "Ring mode: so much is kept and saved on a trigger, s; 0: everything is kept", 0.0, 86400.0)
-    ring_triggers: str = parameter("alert,review", "What saves the ring besides the service: alert (warnings and errors), review")
+    ring_triggers: str = parameter(
+        "alert,review", "What saves the ring besides the service: alert (warnings and errors), review, diagnostic (what turns to an error)"
+    )
     ring_after_s: float = parameter(10.0, "An alert or review saves the ring so much later, with what follows, s", 0.0, 600.0)
     queue_megabytes: float = parameter(128.0, "Most that waits for a slow disk or for masking, MB; the rest is dropped", 1.0, 8192.0)
     free_megabytes: float = parameter(200.0, "The recording ends when the disk has no more than this left, MB", 0.0, 1e6)
@@ -110,6 +116,7 @@ class Recording:
         self._types = MessageTypes()
         self._people = PeopleInView(store.cameras, config)
         self._images = MaskedImages(self._people, self._types, config.mask_wait_s)
+        self._levels: dict[str, int] = {}
         self._last_numbers: dict[tuple[str, bytes], int] = {}
         self._dropped: Counter[str] = Counter()
         self._bytes = 0
@@ -254,17 +261,26 @@ class Recording:
         kind = _TRIGGERS.get(self._topics[message.topic])
         if kind not in self._config.triggers or message.publish_time_ns < self._started_ns:
             return None
-        reason = kind
-        if kind == "alert":
-            try:
-                alert = self._types.record(message.topic, message.data)
-            except ValueError:
-                # A malformed message is recorded like any other.
-                return None
-            if alert.level < AlertLevel.WARN:
-                return None
-            reason = f"alert {alert.code}"
-        return time.monotonic() + self._config.ring_after_s, reason
+        try:
+            reason = {"alert": self._alert, "diagnostic": self._new_error}.get(kind, lambda _: kind)(message)
+        except ValueError:
+            # A malformed message is recorded like any other.
+            return None
+        return (time.monotonic() + self._config.ring_after_s, reason) if reason else None
+
+    def _alert(self, message: Message) -> str:
+        alert = self._types.record(message.topic, message.data)
+        return f"alert {alert.code}" if alert.level >= AlertLevel.WARN else ""
+
+    def _new_error(self, message: Message) -> str:
+        """Something that was in order before, or not as bad: what begins with an error (a camera that is being opened) is no news."""
+        found = ""
+        for status in self._types.decoded(message.topic, message.data).status:
+            before = self._levels.get(status.name)
+            self._levels[status.name] = status.level
+            if before is not None and before < DiagnosticLevel.ERROR <= status.level:
+                found = found or f"diagnostic {status.name}"
+        return found
 
     def _plan_save(self, at_s: float, reason: str) -> None:
         """One bag serves all that happens until half of the wait for it is over; what comes later in the wait gets another one."""

@@ -22,6 +22,7 @@ from mcap.stream_reader import StreamReader
 
 pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 
 from aisle_bags.bag_reader import BagReader
@@ -176,7 +177,7 @@ def test_a_nearly_full_disk_stops_the_recording(tmp_path: Path) -> None:
         ({"images": "some"}, "parameter 'images' is 'some', expected one of none, masked, all"),
         ({"compression": "zip"}, "parameter 'compression' is 'zip', expected one of none, lz4, zstd"),
         ({"include": "(("}, r"parameter 'include' is '\(\(', expected a regular expression"),
-        ({"ring_triggers": "alert,fire"}, "parameter 'ring_triggers' holds 'fire', expected alert, review"),
+        ({"ring_triggers": "alert,fire"}, "parameter 'ring_triggers' holds 'fire', expected alert, review, diagnostic"),
     ],
 )
 def test_wrong_parameters_are_named(tmp_path: Path, values: dict[str, str], complaint: str) -> None:
@@ -280,6 +281,31 @@ def test_what_happens_late_in_the_wait_gets_a_bag_of_its_own(tmp_path: Path, mon
     # Whatever happens is followed by at least five seconds.
     assert saved_at == [10, 19, 40]
     assert sorted(bag.name.rpartition("_")[2] for bag in saved_bags(tmp_path / "ring")) == ["alone", "first", "late"]
+
+
+def test_what_turns_to_an_error_saves_the_ring_where_that_is_wanted(tmp_path: Path) -> None:
+    def state(name: str, level: DiagnosticLevel) -> Message:
+        status = DiagnosticStatus(level=bytes([level]), name=name)
+        now_ns = time.time_ns()
+        return Message("/diagnostics", serialised(DiagnosticArray(status=[status])), now_ns, now_ns)
+
+    error, warning, good = DiagnosticLevel.ERROR, DiagnosticLevel.WARN, DiagnosticLevel.OK
+    said = [
+        ("camera_1", error),
+        ("camera_1", good),
+        ("scale", good),
+        ("scale", warning),
+        ("scale", DiagnosticLevel.STALE),
+        ("scale", error),
+    ]
+    for triggers, expected in (("alert,review", []), ("diagnostic", ["_diagnostic_scale"])):
+        record = recording(tmp_path / triggers, ring_s=60.0, ring_after_s=0.0, ring_triggers=triggers)
+        record.declare(topics.DIAGNOSTICS)
+        for name, level in said:
+            record.take(state(name, level))
+            record.poll()
+        record.close()
+        assert [bag.name[19:] for bag in saved_bags(tmp_path / triggers)] == expected
 
 
 def test_without_a_ring_there_is_nothing_to_save(tmp_path: Path) -> None:
