@@ -118,6 +118,7 @@ class Recording:
         self._images = MaskedImages(self._people, self._types, config.mask_wait_s)
         self._levels: dict[str, int] = {}
         self._last_numbers: dict[tuple[str, bytes], int] = {}
+        self._last_log_ns: dict[tuple[str, bytes], int] = {}
         self._dropped: Counter[str] = Counter()
         self._bytes = 0
         self._failure = ""
@@ -150,6 +151,7 @@ class Recording:
         """Takes one message of a declared topic."""
         if not self._is_new(message):
             return
+        message = self._in_order(message)
         size = len(message.data)
         with self._lock:
             if self._failure or self._queued_bytes + size > self._config.queue_megabytes * 1e6:
@@ -255,6 +257,17 @@ class Recording:
         if last is not None and message.number > last + 1:
             self._dropped[message.topic] += message.number - last - 1
         return True
+
+    def _in_order(self, message: Message) -> Message:
+        """With a log time not before that of what the same publisher sent before.
+
+        What the middleware has to ask for again (a late recorder gets latched messages so) arrives after newer messages; these are
+        held back until it is there, but keep the times at which they arrived. A player would turn the order round.
+        """
+        sender = (message.topic, message.sender)
+        log_time_ns = max(message.log_time_ns, self._last_log_ns.get(sender, 0))
+        self._last_log_ns[sender] = log_time_ns
+        return message._replace(log_time_ns=log_time_ns)
 
     def _triggered(self, message: Message) -> tuple[float, str] | None:
         """When and why a message saves the ring. What latched topics said before the start does not."""
