@@ -48,6 +48,8 @@ _PERIOD_S = 0.1
 _CUT_PERIOD_S = 0.4
 #: What was cut is forced onto the disk, and the free space looked at, this often.
 _SYNC_PERIOD_S = 1.0
+#: No message waits so long for an older one that is sent again: if times go back further, the clock has been set.
+_MOST_HELD_BACK_NS = 10 * NANOSECONDS
 #: For the bag's end on a full disk: metadata of many topics and the index of some minutes.
 _RESERVE_BYTES = 1 << 20
 
@@ -265,9 +267,11 @@ class Recording:
         held back until it is there, but keep the times at which they arrived. A player would turn the order round.
         """
         sender = (message.topic, message.sender)
-        log_time_ns = max(message.log_time_ns, self._last_log_ns.get(sender, 0))
-        self._last_log_ns[sender] = log_time_ns
-        return message._replace(log_time_ns=log_time_ns)
+        behind_ns = self._last_log_ns.get(sender, 0) - message.log_time_ns
+        if 0 < behind_ns < _MOST_HELD_BACK_NS:
+            return message._replace(log_time_ns=message.log_time_ns + behind_ns)
+        self._last_log_ns[sender] = message.log_time_ns
+        return message
 
     def _triggered(self, message: Message) -> tuple[float, str] | None:
         """When and why a message saves the ring. What latched topics said before the start does not."""

@@ -123,14 +123,16 @@ def test_what_arrived_late_but_was_sent_before_is_logged_before(tmp_path: Path) 
     record.declare(GATE)
     now_ns = time.time_ns()
     # (number, sender, when it arrived): 1 and 2 had to be sent again, and 3, which had been there before, was held back for them.
-    given = [(1, b"a", 50), (2, b"a", 60), (3, b"a", 10), (1, b"b", 20), (4, b"a", 90)]
+    given = [(1, b"a", 50), (2, b"a", 60), (3, b"a", 10), (1, b"b", 20), (4, b"a", 90), (5, b"a", 95 - 60 * SECOND)]
     sent = [gate(number)._replace(sender=sender, log_time_ns=now_ns + after_ns) for number, sender, after_ns in given]
     for item in sent:
         record.take(item)
     record.close()
     with BagReader(tmp_path / "bag") as reader:
         found = [(stored.data, stored.log_time_ns - now_ns) for stored in reader.messages()]
-    assert found == [(sent[3].data, 20), (sent[0].data, 50), (sent[1].data, 60), (sent[2].data, 60), (sent[4].data, 90)]
+    # A clock that was set back by a minute is not waited for.
+    assert found[0] == (sent[5].data, 95 - 60 * SECOND)
+    assert found[1:] == [(sent[3].data, 20), (sent[0].data, 50), (sent[1].data, 60), (sent[2].data, 60), (sent[4].data, 90)]
 
 
 def test_what_does_not_fit_into_the_queue_is_counted(tmp_path: Path) -> None:
