@@ -78,7 +78,8 @@ class McapSource:
         for channel_id, topic in self._topics.items():
             counts[topic.name] += self._contents.counts[channel_id]
         for name, repeated in self._repeated.items():
-            counts[name] = max(counts[name] - repeated.count, 0)
+            if name in counts:
+                counts[name] = max(counts[name] - repeated.count, 0)
         return counts
 
     @property

@@ -200,6 +200,16 @@ def test_what_a_full_disk_did_not_take_is_told_without_what_is_repeated(tmp_path
     assert held + lost == given
 
 
+def test_a_note_about_a_topic_that_is_not_there_says_nothing(tmp_path: Path) -> None:
+    sent = [item for item in said(41, 50) if item[0] == TALK.name]
+    with BagWriter(tmp_path / "bag", split_ns=2 * SECOND) as writer:
+        writer.add_stored_topic(TALK)
+        for name, time_ns, data in sent:
+            writer.write(name, data, time_ns)
+        writer.note(REPEATED, {"/gone": '{"count": 3, "last": 7}'})
+    assert read(tmp_path / "bag") == sent
+
+
 def test_a_note_that_is_none_is_named(tmp_path: Path) -> None:
     bag = write(tmp_path / "bag", said(31, 50), split_ns=2 * SECOND)
     broken = sorted(bag.glob("*.mcap"))[1]
