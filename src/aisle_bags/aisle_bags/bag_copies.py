@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import heapq
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from aisle_bags.bag_info import DROPPED
 from aisle_bags.bag_metadata import STORED_METADATA, BagMetadata
 from aisle_bags.bag_reader import BagReader
 from aisle_bags.bag_writer import BagWriter
+from aisle_bags.latched_messages import REPEATED, LatchedMessages
 from aisle_bags.message_definitions import UnknownMessageType, definition_hash, foreign_definition
 from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, merged_qos
 
-#: Latched messages of a topic that are carried into a cut where its publishers' depth is not known.
-_LATCHED_DEPTH = 100
-#: Every broadcaster has its own transforms on the one topic, so its depth says nothing about how many there are.
-_STATIC_TRANSFORMS = "tf2_msgs/msg/TFMessage"
+#: MCAP's metadata records that tell about the files as they were, and not about the recording.
+_OF_FILES = (STORED_METADATA, REPEATED)
 _MEDIA_TYPES = {".yaml": "application/yaml", ".csv": "text/csv", ".json": "application/json", ".txt": "text/plain"}
 
 #: Called with the number of messages read since the last call.
@@ -110,7 +108,7 @@ def _new_bag(
         _attach(readers, writer, notes)
         records = ((name, tuple(values.items())) for reader in readers for name, values in reader.metadata_records())
         for name, values in dict.fromkeys(records):
-            if name != STORED_METADATA:
+            if name not in _OF_FILES:
                 writer.note(name, dict(values))
         yield writer, notes
 
@@ -170,18 +168,12 @@ def _copy(writer: BagWriter, message: RawMessage) -> None:
     writer.write(message.topic, message.data, message.log_time_ns, message.publish_time_ns, message.sequence)
 
 
-def _still_latched(reader: BagReader, topics: Collection[str], until_ns: int) -> Iterator[RawMessage]:
+def _still_latched(reader: BagReader, topics: Collection[str], until_ns: int) -> list[RawMessage]:
     """What a subscriber of latched topics that comes at a time still gets, in the order in which it was sent."""
-    kept: dict[str, deque[RawMessage]] = {}
-    transforms: dict[tuple[str, bytes], RawMessage] = {}
+    latched = LatchedMessages()
     for message in reader.messages(topics, None, until_ns) if topics else ():
-        if message.type == _STATIC_TRANSFORMS:
-            transforms[message.topic, message.data] = message
-        else:
-            depth = reader.stored_topics[message.topic].depth or _LATCHED_DEPTH
-            kept.setdefault(message.topic, deque(maxlen=depth)).append(message)
-    found = [*transforms.values(), *(message for messages in kept.values() for message in messages)]
-    yield from sorted(found, key=lambda message: message.log_time_ns)
+        latched.add(reader.stored_topics[message.topic], message)
+    return latched.messages()
 
 
 def _merged(readers: Sequence[BagReader], topics: Mapping[str, StoredTopic]) -> Iterator[RawMessage]:

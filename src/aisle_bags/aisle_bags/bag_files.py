@@ -127,9 +127,10 @@ def _check(file: Path, metadata: BagMetadata) -> None:
 def _named_files(folder: Path, metadata: BagMetadata) -> list[Path]:
     """Metadata up to version 3 name files together with their folder, later ones beside the metadata."""
     files, missing = [], []
-    for name in metadata.files:
+    for name in dict.fromkeys(metadata.files):
         candidates = [folder / name, folder / Path(name).name]
-        # rosbag2 leaves what it decompressed.
+        # rosbag2 leaves what it decompressed, and has told names without the compression's ending.
+        candidates += [candidate.with_name(f"{candidate.name}.zstd") for candidate in candidates]
         candidates += [candidate.with_suffix("") for candidate in candidates if candidate.suffix == ".zstd"]
         found = next((candidate for candidate in candidates if candidate.is_file()), None)
         files.append(found) if found else missing.append(name)

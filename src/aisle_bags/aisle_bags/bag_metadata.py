@@ -126,6 +126,8 @@ def read_metadata(file: Path) -> BagMetadata:
         raise BagError(f"{file}: not rosbag2 metadata: {' '.join(str(error).split())}") from error
     except _WrongField as error:
         raise BagError(f"{file}: not rosbag2 metadata: {error}") from error
+    except RecursionError as error:
+        raise BagError(f"{file}: not rosbag2 metadata: lists within lists without end") from error
     except (KeyError, TypeError) as error:
         raise BagError(f"{file}: not rosbag2 metadata: expected the key '{_ROOT}'") from error
 
@@ -134,7 +136,7 @@ def parse_stored_metadata(text: str) -> BagMetadata | None:
     """Metadata that a storage file carries itself (newer rosbag2); None for what cannot be understood."""
     try:
         return _parsed(yaml.load(text, _LOADER))
-    except (yaml.YAMLError, _WrongField, TypeError):
+    except (yaml.YAMLError, _WrongField, TypeError, RecursionError):
         return None
 
 

@@ -58,7 +58,7 @@ class BagReader:
     """An open bag; use it in a ``with`` statement. ``path``: the bag's folder, its metadata.yaml or one storage file.
 
     Raises BagError for what is not a bag or is damaged. Files that are compressed as a whole, or were not closed by SQLite, are read from
-    copies in the folder for temporary files.
+    copies in the folder for temporary files. What a file of a split bag repeats of the files before it (``latched_messages``) comes once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,6 +72,8 @@ class BagReader:
         self._stored: dict[str, StoredTopic] = {}
         try:
             self._sources = open_sources(self._files, self._stack, metadata)
+            for source in self._sources[1:]:
+                source.leave_out_repeated()
             self.metadata = metadata or self._sources[0].stored_metadata()
             for source in self._sources:
                 for topic in source.topics:

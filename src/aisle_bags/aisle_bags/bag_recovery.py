@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_files import storage_files
 from aisle_bags.bag_metadata import METADATA_FILE, STORED_METADATA, BagMetadata, read_metadata
 from aisle_bags.bag_writer import BagWriter
+from aisle_bags.latched_messages import REPEATED, Repeated, read_repeated
 from aisle_bags.mcap_salvage import McapSalvage
-from aisle_bags.mcap_source import topic_of_channel
+from aisle_bags.mcap_source import LAST_TIME_NS, topic_of_channel
 from aisle_bags.message_compression import ZSTD_MAGIC, decompress_beginning, decompressed
 from aisle_bags.sqlite_file import ATTACHMENTS_FOLDER
 from aisle_bags.sqlite_salvage import SqliteSalvage
@@ -71,8 +73,8 @@ def damaged_files(path: Path, metadata: BagMetadata | None) -> list[Path]:
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
         raise BagError(f"{path}: no such file or folder")
-    named = [folder / Path(name).name for name in metadata.files] if metadata else []
-    files = [file for file in named if file.is_file()] or storage_files(folder)
+    named = [folder / Path(name).name for name in dict.fromkeys(metadata.files)] if metadata else []
+    files = [file for file in named if file.is_file() and file.name != METADATA_FILE] or storage_files(folder)
     others = [file for file in storage_files(folder) if file not in files] if not named else []
     if not files:
         raise BagError(f"{folder}: nothing to recover: found no *.mcap or *.db3 files")
@@ -89,6 +91,9 @@ class _Salvage:
         #: Names of the files that travel in the bag.
         self.attached: set[str] = set()
         self._noted: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        #: What the file that is being read repeats of those before it, and what of latched topics has been saved: topic, sequence number.
+        self._repeated: dict[str, Repeated] = {}
+        self._latched: set[tuple[str, int]] = set()
 
     def file(self, file: Path, storage: str) -> list[str]:
         """Copies one file and tells what was wrong with it."""
@@ -102,6 +107,7 @@ class _Salvage:
 
     def _mcap(self, file: Path) -> list[str]:
         salvage = McapSalvage(file)
+        self._repeated = {}
         schemas: dict[int, Schema] = {}
         names: dict[int, str | None] = {}
         lost: Counter[str] = Counter()
@@ -110,7 +116,9 @@ class _Salvage:
                 name = names.get(record.channel_id)
                 if name is None:
                     lost[f"channel {record.channel_id}, which is not declared or not ROS 2's"] += 1
-                else:
+                elif record.log_time > LAST_TIME_NS:
+                    lost[f"topic '{name}' after the year 2262"] += 1
+                elif not self._is_repeated(name, record.sequence):
                     self._writer.write(name, record.data, record.log_time, record.publish_time, record.sequence)
             elif isinstance(record, Schema):
                 # The first that is found: it comes from the file's end, if that is whole.
@@ -127,15 +135,19 @@ class _Salvage:
         compressed = self._metadata is None or self._metadata.compression_mode == "message"
         with SqliteSalvage(file) as salvage:
             names = {number: self._add(topic, salvage.notes) for number, topic in salvage.topics.items()}
-            lost = 0
+            lost = unreadable = 0
             for number, log_time_ns, data in salvage.rows():
                 self._read(len(data))
                 name = names.get(number)
                 if name is None:
                     lost += 1
-                else:
+                    continue
+                try:
                     self._writer.write(name, decompressed(file, data) if compressed else data, log_time_ns)
-            return salvage.notes + ([f"{lost} messages of topics that are not declared are left out"] if lost else [])
+                except BagError:
+                    unreadable += 1
+            left_out = {"of topics that are not declared": lost, "whose compression is damaged": unreadable}
+            return salvage.notes + [f"{count} messages {what} are left out" for what, count in left_out.items() if count]
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
         """Each file of a split bag has the same attachments."""
@@ -163,7 +175,19 @@ class _Salvage:
             return None
         return topic.name
 
+    def _is_repeated(self, name: str, number: int) -> bool:
+        """Whether a message is one that an earlier file had, too; the new bag's writer repeats by itself."""
+        if not self._writer.repeat_latched or not self._writer.topics[name].latched:
+            return False
+        known = name in self._repeated and number <= self._repeated[name].last and (name, number) in self._latched
+        self._latched.add((name, number))
+        return known
+
     def _note(self, name: str, values: dict[str, str]) -> None:
+        if name == REPEATED:
+            with contextlib.suppress(ValueError):
+                self._repeated, self._writer.repeat_latched = read_repeated(values), True
+            return
         key = (name, tuple(sorted(values.items())))
         if name != STORED_METADATA and key not in self._noted:
             self._noted.add(key)

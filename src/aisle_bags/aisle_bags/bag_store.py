@@ -36,7 +36,8 @@ def store_of(reader: BagReader) -> Store:
         try:
             return load_store(folder)
         except StoreError as error:
-            raise BagError(f"{reader.path}: the store in it cannot be used: {str(error).replace(str(folder), 'store')}") from error
+            wrong = "; ".join(str(error).replace(str(folder), "store").splitlines())
+            raise BagError(f"{reader.path}: the store in it cannot be used: {wrong}") from error
 
 
 def unpack_store(reader: BagReader, folder: Path) -> None:

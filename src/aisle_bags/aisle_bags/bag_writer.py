@@ -23,13 +23,18 @@ from aisle_bags.bag_metadata import (
     metadata_information,
     metadata_text,
 )
+from aisle_bags.latched_messages import REPEATED, LatchedMessages, repeated_note
 from aisle_bags.mcap_file import McapFile
 from aisle_bags.sqlite_file import SqliteFile
+from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, plain_yaml, stored_topic
 from aisle_contract.conversions import serialised, to_message
 from aisle_contract.record_topics import topic_of
 from aisle_contract.records import Record, ScaleReading
 from aisle_contract.topics import Topic
+
+#: A file that is removed to make room for the bag's end.
+_RESERVE = ".reserve"
 
 
 class BagWriter:
@@ -41,8 +46,12 @@ class BagWriter:
     With ``whole`` the bag appears only when it is closed without an error: nothing half-written stays. Without it (for recorders) the
     files lie in place from the start, so that a crash costs no more than the last chunk.
 
+    ``reserve_bytes`` of the disk are taken at the start and given back for the end, metadata.yaml above all: it fits on a full disk, too.
+
     A new file is begun when one is ``split_bytes`` large or holds ``split_ns`` of log time (0: never). Each file can be read alone: it
-    has the topics, their definitions and the attachments; a message is in one file only.
+    has the topics, their definitions and the attachments. With ``repeat_latched`` (MCAP only; it may be set until the first message) each
+    file begins with what latched topics had said before, logged with its first message but with the publish times and numbers that it had;
+    ``BagReader`` leaves out what is repeated where it reads the files before, too. Without it a message is in one file only.
     """
 
     def __init__(
@@ -55,6 +64,8 @@ class BagWriter:
         whole: bool = True,
         split_bytes: int = 0,
         split_ns: int = 0,
+        reserve_bytes: int = 0,
+        repeat_latched: bool = False,
         ros_distro: str | None = None,
     ) -> None:
         self._folder = Path(folder)
@@ -66,6 +77,11 @@ class BagWriter:
         self._chunk_bytes = chunk_bytes
         self._ros_distro = os.environ.get("ROS_DISTRO", "rosbags") if ros_distro is None else ros_distro
         self._split_bytes, self._split_ns = split_bytes, split_ns
+        self.repeat_latched = repeat_latched
+        self._latched = LatchedMessages()
+        self._repeated: Counter[str] = Counter()
+        self._begins, self._begin_bytes = True, 0
+        self._stored: Counter[str] = Counter()
         self._topics: dict[str, StoredTopic] = {}
         self._declared: dict[str, Topic] = {}
         self._counts: Counter[str] = Counter()
@@ -75,7 +91,16 @@ class BagWriter:
         self._ended = self._closed = False
         #: Stands in metadata.yaml's ``custom_data`` when the bag is closed.
         self.custom_data: dict[str, str] = {}
-        self._file = self._new_file()
+        self._reserve = self._work_folder / _RESERVE
+        try:
+            if reserve_bytes:
+                _reserve(self._reserve, reserve_bytes)
+            self._file = self._new_file()
+        except OSError:
+            # A full disk: nothing has been written that somebody could want.
+            shutil.rmtree(self._work_folder)
+            raise
+        self._is_open = True
 
     @property
     def folder(self) -> Path:
@@ -84,7 +109,7 @@ class BagWriter:
 
     @property
     def counts(self) -> Counter[str]:
-        """Messages written, by topic name."""
+        """Messages written, by topic name; repeated ones count once."""
         return self._counts
 
     @property
@@ -129,8 +154,13 @@ class BagWriter:
             self.split()
         published_ns = log_time_ns if publish_time_ns is None else publish_time_ns
         number = self._counts[topic_name] if sequence is None else sequence
+        topic = self._topics[topic_name]
+        if self._begins:
+            self._begin(log_time_ns)
         self._file.write(topic_name, data, log_time_ns, published_ns, number)
         self._counts[topic_name] += 1
+        if self.repeat_latched and topic.latched:
+            self._latched.add(topic, RawMessage(topic_name, topic.type, log_time_ns, data, published_ns, number))
 
     def write_message(self, topic: Topic, message: Any, log_time_ns: int) -> None:
         """Stores a ROS message object, declaring its topic where needed."""
@@ -155,6 +185,7 @@ class BagWriter:
         self._finish_file()
         self._number += 1
         self._file = self._new_file()
+        self._is_open = self._begins = True
 
     def drop_oldest(self) -> None:
         """Removes the oldest closed file."""
@@ -172,8 +203,10 @@ class BagWriter:
         """Closes the last file; ``close`` has to follow. Gives the messages that the disk did not take any more, by topic."""
         if not self._ended:
             self._ended = True
-            self._finish_file()
-        return self._counts - sum((Counter(file.counts) for file in self._files), Counter())
+            self._reserve.unlink(missing_ok=True)
+            if self._is_open:
+                self._finish_file()
+        return self._counts - self._stored
 
     def close(self) -> None:
         """Finishes the bag and puts it in its place. OSError where the disk does not take the end; what it took can be read."""
@@ -212,28 +245,57 @@ class BagWriter:
             file = McapFile(path.with_name(f"{path.name}.mcap"), self._compression, self._chunk_bytes)
         else:
             file = SqliteFile(path.with_name(f"{path.name}.db3"), self._compression, self._ros_distro)
-        for attachment in self._attachments:
-            file.attach(*attachment)
+        try:
+            for attachment in self._attachments:
+                file.attach(*attachment)
+        except OSError:
+            # A full disk. The files before are closed, and readers would stumble over a part of one.
+            file.remove()
+            raise
         for topic in self._topics.values():
             file.declare(topic)
         return file
 
+    def _begin(self, log_time_ns: int) -> None:
+        """Puts what is latched at the beginning of a file."""
+        self._begins, self._begin_bytes = False, 0
+        if not self.repeat_latched:
+            return
+        earlier = self._latched.messages()
+        self._repeated = Counter(message.topic for message in earlier)
+        self._file.note(REPEATED, repeated_note(earlier))
+        for message in earlier:
+            self._file.write(message.topic, message.data, log_time_ns, message.publish_time_ns, message.sequence)
+        if earlier:
+            self._file.cut()
+            # It does not count for the size at which the next file is begun: else there might be no end of files.
+            self._begin_bytes = self._file.size_bytes
+
     def _is_full(self, log_time_ns: int) -> bool:
-        if self._file.start_ns is None:
+        if self._begins:
             return False
         if self._split_ns and log_time_ns - self._file.start_ns >= self._split_ns:
             return True
-        return bool(self._split_bytes) and self._file.size_bytes >= self._split_bytes
+        return bool(self._split_bytes) and self._file.size_bytes - self._begin_bytes >= self._split_bytes
 
     def _finish_file(self) -> None:
         """Closes the file. It carries metadata of its own, for those who get it without the rest of the bag."""
+        self._is_open = False
         compression = "message" if self._compression == "message" else ""
         options = {"storage": self._storage, "compression": compression, "ros_distro": self._ros_distro}
         information = metadata_information(list(self._topics.values()), [self._file.summary()], self.custom_data, **options)
         # On a full disk the file is closed as far as it fits; metadata.yaml says it all the same.
         with contextlib.suppress(OSError):
             self._file.note(STORED_METADATA, {STORED_METADATA_KEY: plain_yaml(information)})
-        self._files.append(self._file.close())
+        closed = self._file.close()
+        self._files.append(closed)
+        self._stored += Counter(closed.counts) - self._repeated
+        self._repeated = Counter()
+
+
+def _reserve(path: Path, size: int) -> None:
+    with path.open("xb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 class UnknownCompression(ValueError):

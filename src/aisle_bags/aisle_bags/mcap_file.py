@@ -72,7 +72,11 @@ class McapFile:
         self._boundaries: deque[_Boundary] = deque(maxlen=_CHUNKS_TO_GIVE_UP)
         self._failed = self._closed = False
         self._mcap.start(profile="ros2", library="aisle")
-        self._hand_over()
+        try:
+            self._hand_over()
+        except OSError:
+            self.remove()
+            raise
 
     @property
     def size_bytes(self) -> int:
@@ -152,6 +156,11 @@ class McapFile:
         """Closes the file as it is."""
         self._closed = True
         self._file.close()
+
+    def remove(self) -> None:
+        """Closes the file and removes it."""
+        self.abandon()
+        self._path.unlink()
 
     def _finish(self) -> None:
         if not self._failed:

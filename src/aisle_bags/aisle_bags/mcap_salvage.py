@@ -198,7 +198,10 @@ def _declared_in_summary(path: Path) -> list[Schema | Channel]:
     except Exception:
         # No end, or not a whole one: then they come from the chunks alone.
         return []
-    return [] if summary is None else [*summary.schemas.values(), *summary.channels.values()]
+    if summary is None or not {channel.schema_id for channel in summary.channels.values()} <= summary.schemas.keys():
+        # What stands there but in part stands in the chunks.
+        return []
+    return [*summary.schemas.values(), *summary.channels.values()]
 
 
 def _decompressed_part(compression: str, data: bytes) -> bytes:

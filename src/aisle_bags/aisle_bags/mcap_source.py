@@ -29,12 +29,15 @@ from mcap.summary import Summary
 
 from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_metadata import STORED_METADATA, STORED_METADATA_KEY, BagMetadata, parse_stored_metadata
+from aisle_bags.latched_messages import REPEATED, Repeated, read_repeated
 from aisle_bags.mcap_chunks import StoredMessage, stored_messages
 from aisle_bags.message_compression import decompressed
 from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, full_type_name, normal_qos
 
 MAGIC = b"\x89MCAP0\r\n"
+#: ROS's times are signed; MCAP's go further.
+LAST_TIME_NS = (1 << 63) - 1
 #: Opcode and length, as they stand before each record's content.
 RECORD_HEADER = struct.Struct("<BQ")
 #: Start, end, uncompressed size and checksum, as they stand at the beginning of a chunk.
@@ -50,9 +53,12 @@ class McapSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._repeated: dict[str, Repeated] = {}
         self._stream = _opened(path)
         try:
             self._contents = _contents(path, self._stream)
+            if self.end_ns is not None and self.end_ns > LAST_TIME_NS:
+                raise BagError(f"{path}: a message was logged at {self.end_ns} ns, expected at most {LAST_TIME_NS} ns, in the year 2262")
             self._topics = {
                 channel_id: topic_of_channel(path, channel, self._contents.summary.schemas.get(channel.schema_id))
                 for channel_id, channel in sorted(self._contents.summary.channels.items())
@@ -75,6 +81,9 @@ class McapSource:
         counts: Counter[str] = Counter()
         for channel_id, topic in self._topics.items():
             counts[topic.name] += self._contents.counts[channel_id]
+        for name, repeated in self._repeated.items():
+            if name in counts:
+                counts[name] = max(counts[name] - repeated.count, 0)
         return counts
 
     @property
@@ -86,6 +95,15 @@ class McapSource:
     def end_ns(self) -> int | None:
         """The last log time; None without messages."""
         return self._contents.end_ns
+
+    def leave_out_repeated(self) -> None:
+        """Skips from now on what this file repeats of those before it, which are read too."""
+        for name, values in self.metadata_records():
+            if name == REPEATED:
+                try:
+                    self._repeated = read_repeated(values)
+                except ValueError as error:
+                    raise _damaged(self.path, error) from error
 
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them, if it does."""
@@ -117,8 +135,11 @@ class McapSource:
         ``compressed``: messages may be compressed one by one.
         """
         wanted = {number: (topic.name, topic.type) for number, topic in self._topics.items() if topics is None or topic.name in topics}
+        repeated = {number: self._repeated[name].last for number, (name, _) in wanted.items() if name in self._repeated}
         for some in _told(self.path, self._stored(wanted, start_ns, end_ns)):
             for log_time_ns, _, number, data, publish_time_ns, sequence in some:
+                if repeated and number in repeated and sequence <= repeated[number]:
+                    continue
                 if compressed:
                     data = decompressed(self.path, data)
                 topic, type_name = wanted[number]
@@ -126,6 +147,15 @@ class McapSource:
 
     def log_times(self) -> Iterator[tuple[str, np.ndarray]]:
         """Log times by topic, int64 ns, in pieces: one for each topic of a chunk, in the file's order. Reads only message indexes."""
+        left_out = Counter({name: repeated.count for name, repeated in self._repeated.items()})
+        for name, times in self._all_log_times():
+            # What is repeated comes first.
+            skipped = min(left_out[name], len(times))
+            left_out[name] -= skipped
+            if skipped < len(times):
+                yield name, times[skipped:]
+
+    def _all_log_times(self) -> Iterator[tuple[str, np.ndarray]]:
         names = {number: topic.name for number, topic in self._topics.items()}
         for index in sorted(self._contents.summary.chunk_indexes, key=lambda index: index.chunk_start_offset):
             yield from _told(self.path, self._chunk_log_times(index, names))

@@ -16,20 +16,25 @@ def decompressed(file: Path, data: bytes) -> bytes:
     """The message. One that is not compressed is returned as it is: no CDR form begins with Zstandard's magic bytes."""
     if data[: len(ZSTD_MAGIC)] != ZSTD_MAGIC:
         return data
+    # Without a limit from the frame's header: rosbag2 writes the size there, others may not.
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
     try:
-        # Without a limit from the frame's header: rosbag2 writes the size there, others may not.
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        plain = decompressor.decompress(data)
     except zstandard.ZstdError as error:
         raise BagError(f"{file}: a message that is compressed by Zstandard cannot be read: {error}") from error
+    if not decompressor.eof:
+        raise BagError(f"{file}: a message that is compressed by Zstandard cannot be read: it ends too early")
+    return plain
 
 
 def decompress_file(source: Path, target: Path) -> None:
     """Raises BagError for what is not Zstandard, or ends too early."""
     try:
-        with source.open("rb") as compressed, target.open("wb") as plain:
-            zstandard.ZstdDecompressor().copy_stream(compressed, plain)
+        whole = _decompress(source, target)
     except zstandard.ZstdError as error:
         raise BagError(f"{source}: cannot be decompressed: {error}, expected a file compressed by Zstandard") from error
+    if not whole:
+        raise BagError(f"{source}: the compressed file ends too early; './aisle bag recover' saves what is readable")
 
 
 def compress_file(source: Path, target: Path) -> None:
@@ -41,11 +46,16 @@ def compress_file(source: Path, target: Path) -> None:
 
 def decompress_beginning(source: Path, target: Path) -> bool:
     """As ``decompress_file``, but keeps what came out before the compressed file ended or was damaged. Whether it was whole."""
+    try:
+        return _decompress(source, target)
+    except zstandard.ZstdError:
+        return False
+
+
+def _decompress(source: Path, target: Path) -> bool:
+    """Whether the compressed file was there to its end."""
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     with source.open("rb") as compressed, target.open("wb") as plain:
-        try:
-            while piece := compressed.read(_PIECE):
-                plain.write(decompressor.decompress(piece))
-        except zstandard.ZstdError:
-            return False
+        while not decompressor.eof and (piece := compressed.read(_PIECE)):
+            plain.write(decompressor.decompress(piece))
     return decompressor.eof

@@ -36,7 +36,11 @@ IMAGES = ("none", "masked", "all")
 IMAGE_FORMS = ("compressed", "raw", "both")
 #: Topics that tell where people are, and those whose messages save a ring.
 _ABOUT_PEOPLE = ("aisle_msgs/msg/TrackArray", "aisle_msgs/msg/PersonDetectionArray")
-_TRIGGERS = {"aisle_msgs/msg/Alert": "alert", "aisle_msgs/msg/Review": "review"}
+_TRIGGERS = {
+    "aisle_msgs/msg/Alert": "alert",
+    "aisle_msgs/msg/Review": "review",
+    "diagnostic_msgs/msg/DiagnosticArray": "diagnostic",
+}
 _LOOKED_INTO = (IMAGE, COMPRESSED_IMAGE, *_ABOUT_PEOPLE, *_TRIGGERS)
 #: The writing thread looks into the queue this often; many messages at once cost less than one at a time.
 _PERIOD_S = 0.1
@@ -44,6 +48,10 @@ _PERIOD_S = 0.1
 _CUT_PERIOD_S = 0.4
 #: What was cut is forced onto the disk, and the free space looked at, this often.
 _SYNC_PERIOD_S = 1.0
+#: No message waits so long for an older one that is sent again: if times go back further, the clock has been set.
+_MOST_HELD_BACK_NS = 10 * NANOSECONDS
+#: For the bag's end on a full disk: metadata of many topics and the index of some minutes.
+_RESERVE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,9 @@ class RecordingConfig(PrivacyConfig):
     # The index of a file grows in memory until it is closed: some 60 MB in an hour.
     split_s: float = parameter(3600.0, "A new file is begun after this time, s; 0: never", 0.0, 1e6)
     ring_s: float = parameter(0.0, "Ring mode: so much is kept and saved on a trigger, s; 0: everything is kept", 0.0, 86400.0)
-    ring_triggers: str = parameter("alert,review", "What saves the ring besides the service: alert (warnings and errors), review")
+    ring_triggers: str = parameter(
+        "alert,review", "What saves the ring besides the service: alert (warnings and errors), review, diagnostic (what turns to an error)"
+    )
     ring_after_s: float = parameter(10.0, "An alert or review saves the ring so much later, with what follows, s", 0.0, 600.0)
     queue_megabytes: float = parameter(128.0, "Most that waits for a slow disk or for masking, MB; the rest is dropped", 1.0, 8192.0)
     free_megabytes: float = parameter(200.0, "The recording ends when the disk has no more than this left, MB", 0.0, 1e6)
@@ -108,12 +118,15 @@ class Recording:
         self._types = MessageTypes()
         self._people = PeopleInView(store.cameras, config)
         self._images = MaskedImages(self._people, self._types, config.mask_wait_s)
+        self._levels: dict[str, int] = {}
         self._last_numbers: dict[tuple[str, bytes], int] = {}
+        self._last_log_ns: dict[tuple[str, bytes], int] = {}
         self._dropped: Counter[str] = Counter()
         self._bytes = 0
         self._failure = ""
         self._started_ns = time.time_ns()
         self._save_at: tuple[float, str] | None = None
+        self._save_next: tuple[float, str] | None = None
         self._saved: list[str] = []
         self._names: set[str] = set()
         self._queue: list[StoredTopic | Message | _Save] = []
@@ -140,6 +153,7 @@ class Recording:
         """Takes one message of a declared topic."""
         if not self._is_new(message):
             return
+        message = self._in_order(message)
         size = len(message.data)
         with self._lock:
             if self._failure or self._queued_bytes + size > self._config.queue_megabytes * 1e6:
@@ -147,13 +161,13 @@ class Recording:
                 return
             self._queue.append(message)
             self._queued_bytes += size
-        if self._save_at is None and self._config.ring_s:
-            self._save_at = self._triggered(message)
+        if self._config.ring_s and (due := self._triggered(message)):
+            self._plan_save(*due)
 
     def poll(self) -> None:
         """Does what is due; called several times a second."""
         if self._save_at is not None and time.monotonic() >= self._save_at[0] and not self._failure:
-            reason, self._save_at = self._save_at[1], None
+            reason, self._save_at, self._save_next = self._save_at[1], self._save_next, None
             self.save(reason)
 
     def save(self, reason: str) -> Path:
@@ -228,9 +242,10 @@ class Recording:
     def _new_bag(self) -> BagWriter | RingBag:
         config, folder = self._config, Path(self._config.output)
         if config.ring_s:
-            return RingBag(folder, round(config.ring_s * NANOSECONDS), config.compression)
+            return RingBag(folder, round(config.ring_s * NANOSECONDS), config.compression, reserve_bytes=_RESERVE_BYTES)
         split_bytes, split_ns = round(config.split_megabytes * 1e6), round(config.split_s * NANOSECONDS)
-        return BagWriter(folder, compression=config.compression, whole=False, split_bytes=split_bytes, split_ns=split_ns)
+        options = {"split_bytes": split_bytes, "split_ns": split_ns, "reserve_bytes": _RESERVE_BYTES, "repeat_latched": True}
+        return BagWriter(folder, compression=config.compression, whole=False, **options)
 
     def _is_new(self, message: Message) -> bool:
         """Counts messages that are missing before this one; False for one that was here before (latched ones can come again)."""
@@ -245,22 +260,51 @@ class Recording:
             self._dropped[message.topic] += message.number - last - 1
         return True
 
+    def _in_order(self, message: Message) -> Message:
+        """With a log time not before that of what the same publisher sent before.
+
+        What the middleware has to ask for again (a late recorder gets latched messages so) arrives after newer messages; these are
+        held back until it is there, but keep the times at which they arrived. A player would turn the order round.
+        """
+        sender = (message.topic, message.sender)
+        behind_ns = self._last_log_ns.get(sender, 0) - message.log_time_ns
+        if 0 < behind_ns < _MOST_HELD_BACK_NS:
+            return message._replace(log_time_ns=message.log_time_ns + behind_ns)
+        self._last_log_ns[sender] = message.log_time_ns
+        return message
+
     def _triggered(self, message: Message) -> tuple[float, str] | None:
         """When and why a message saves the ring. What latched topics said before the start does not."""
         kind = _TRIGGERS.get(self._topics[message.topic])
         if kind not in self._config.triggers or message.publish_time_ns < self._started_ns:
             return None
-        reason = kind
-        if kind == "alert":
-            try:
-                alert = self._types.record(message.topic, message.data)
-            except ValueError:
-                # A malformed message is recorded like any other.
-                return None
-            if alert.level < AlertLevel.WARN:
-                return None
-            reason = f"alert {alert.code}"
-        return time.monotonic() + self._config.ring_after_s, reason
+        try:
+            reason = {"alert": self._alert, "diagnostic": self._new_error}.get(kind, lambda _: kind)(message)
+        except ValueError:
+            # A malformed message is recorded like any other.
+            return None
+        return (time.monotonic() + self._config.ring_after_s, reason) if reason else None
+
+    def _alert(self, message: Message) -> str:
+        alert = self._types.record(message.topic, message.data)
+        return f"alert {alert.code}" if alert.level >= AlertLevel.WARN else ""
+
+    def _new_error(self, message: Message) -> str:
+        """Something that was in order before, or not as bad: what begins with an error (a camera that is being opened) is no news."""
+        found = ""
+        for status in self._types.decoded(message.topic, message.data).status:
+            before = self._levels.get(status.name)
+            self._levels[status.name] = status.level
+            if before is not None and before < DiagnosticLevel.ERROR <= status.level:
+                found = found or f"diagnostic {status.name}"
+        return found
+
+    def _plan_save(self, at_s: float, reason: str) -> None:
+        """One bag serves all that happens until half of the wait for it is over; what comes later in the wait gets another one."""
+        if self._save_at is None:
+            self._save_at = at_s, reason
+        elif at_s > self._save_at[0] + self._config.ring_after_s / 2:
+            self._save_next = at_s, self._save_next[1] if self._save_next else reason
 
     # The writing thread's part.
 
@@ -344,6 +388,7 @@ class Recording:
         self._bag.custom_data["aisle.reason"] = request.reason
         self._tell_drops()
         self._saved.append(str(self._bag.save(request.name)))
+        del self._bag.custom_data["aisle.reason"]
 
     def _secure(self) -> None:
         now = time.monotonic()
@@ -369,10 +414,13 @@ class Recording:
 
     def _close_bag(self) -> None:
         self._tell_drops()
-        if isinstance(self._bag, BagWriter):
-            self._dropped.update(self._bag.end())
-            self._tell_drops()
-        self._bag.close()
+        self._dropped.update(self._bag.end())
+        self._tell_drops()
+        if isinstance(self._bag, RingBag):
+            # What led to a failure is in the ring.
+            self._bag.close(keep=bool(self._failure))
+        else:
+            self._bag.close()
 
     def _tell_drops(self) -> None:
         told = {f"aisle.dropped {topic}": str(count) for topic, count in sorted(self._dropped.items())}

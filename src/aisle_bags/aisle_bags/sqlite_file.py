@@ -13,6 +13,7 @@ from pathlib import Path
 
 import zstandard
 
+from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_metadata import METADATA_VERSION, STORED_METADATA, FileSummary
 from aisle_bags.message_compression import compress_file
 from aisle_bags.stored_topics import StoredTopic
@@ -107,11 +108,11 @@ class SqliteFile:
             self.cut()
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
-        """Puts a file beside this one. Raises ValueError for a name that leads elsewhere."""
+        """Puts a file beside this one. Raises BagError for a name that leads elsewhere."""
         folder = (self._path.parent / ATTACHMENTS_FOLDER).resolve()
         file = (folder / name).resolve()
         if not file.is_relative_to(folder):
-            raise ValueError(f"attached file '{name}' would lie outside of the bag")
+            raise BagError(f"{self._path}: attached file '{name}' would lie outside of the bag")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
@@ -147,6 +148,11 @@ class SqliteFile:
         """Closes the file as it is."""
         self._closed = True
         self._database.close()
+
+    def remove(self) -> None:
+        """Closes the file and removes it."""
+        self.abandon()
+        self._path.unlink()
 
     def _run(self, statement, *arguments):
         """SQLite tells of a full disk in its own way."""

@@ -24,6 +24,10 @@ from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, full_type_name, normal_qos
 
 MAGIC = b"SQLite format 3\x00"
+#: What SQLite's library raises at damaged files; the second one where not even its complaint is text.
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+#: A row that holds a message: whole numbers that are times since 1970, and bytes. SQLite puts anything into any column.
+_IS_MESSAGE = "typeof(timestamp) = 'integer' AND timestamp >= 0 AND typeof(data) = 'blob'"
 #: What SQLite leaves beside a file that was not closed.
 _JOURNALS = ("-wal", "-journal")
 #: Log times are handed out in pieces of so many.
@@ -42,7 +46,7 @@ class SqliteSource:
             self._database = opened(path, self._stack)
             self._topics = read_topics(path, self._database)
             self._counts, self.start_ns, self.end_ns = self._read_counts()
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             self._stack.close()
             raise _damaged(path, error) from error
         except BaseException:
@@ -63,6 +67,9 @@ class SqliteSource:
         for number, topic in self._topics.items():
             counts[topic.name] += self._counts[number]
         return counts
+
+    def leave_out_repeated(self) -> None:
+        """Nothing tells which messages are repeated: the format has no place for it."""
 
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them (since schema version 3), if it does."""
@@ -119,12 +126,16 @@ class SqliteSource:
 
     def _read_counts(self) -> tuple[Counter[int], int | None, int | None]:
         rows = self._database.execute(
-            "SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) FROM messages GROUP BY topic_id"
+            f"SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp), SUM({_IS_MESSAGE}) FROM messages GROUP BY topic_id"
         ).fetchall()
         known = [row for row in rows if row[0] in self._topics]
         if len(known) < len(rows):
             raise BagError(f"{self.path}: messages of a topic that the table 'topics' does not have; './aisle bag recover' leaves them out")
-        counts = Counter({number: count for number, count, _, _ in known})
+        odd = sum(count - messages for _, count, _, _, messages in known)
+        if odd:
+            found = f"{odd} rows of the table 'messages' hold no time since 1970 or no bytes"
+            raise BagError(f"{self.path}: {found}; './aisle bag recover' leaves them out")
+        counts = Counter({number: count for number, count, *_ in known})
         return counts, min((row[2] for row in known), default=None), max((row[3] for row in known), default=None)
 
     def _rows(self, query: str, values: list[int]) -> Iterator[tuple]:
@@ -132,7 +143,7 @@ class SqliteSource:
             # Not "yield from": who stops early would close the cursor, which fails once the file is closed.
             for row in self._database.execute(query, values):  # noqa: UP028
                 yield row
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             raise _damaged(self.path, error) from error
 
 
@@ -149,10 +160,12 @@ def read_topics(path: Path, database: sqlite3.Connection) -> dict[int, StoredTop
     for number, name, kind, encoding, qos, type_hash in database.execute(
         f"SELECT id, name, type, serialization_format, {', '.join(extra)} FROM topics ORDER BY id"
     ):
+        if not isinstance(name, str) or not isinstance(kind, str):
+            raise BagError(f"{path}: topic {number} has the name {name!r} and the type {kind!r}, expected text")
         if encoding != "cdr":
             raise BagError(f"{path}: topic '{name}' is serialised as '{encoding}', expected ROS 2's 'cdr'")
         definition = definitions.get(kind, ("", b""))
-        topics[number] = StoredTopic(name, full_type_name(kind), normal_qos(qos), *definition, type_hash=type_hash or "")
+        topics[number] = StoredTopic(name, full_type_name(kind), normal_qos(qos), *definition, type_hash=str(type_hash or ""))
     return topics
 
 
@@ -160,7 +173,7 @@ def _definitions(database: sqlite3.Connection) -> dict[str, tuple[str, bytes]]:
     if not _columns(database, "message_definitions"):
         return {}
     rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions ORDER BY id")
-    return {kind: (encoding or "", text.encode()) for kind, encoding, text in rows if text}
+    return {kind: (str(encoding or ""), text if isinstance(text, bytes) else str(text).encode()) for kind, encoding, text in rows if text}
 
 
 def _columns(database: sqlite3.Connection, table: str) -> set[str]:
@@ -202,5 +215,5 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> BagError:
-    return BagError(f"{path}: damaged: {error}; './aisle bag recover' saves what is readable")
+def _damaged(path: Path, error: Exception) -> BagError:
+    return BagError(f"{path}: damaged: {' '.join(str(error).split())}; './aisle bag recover' saves what is readable")

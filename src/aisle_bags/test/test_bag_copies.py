@@ -232,7 +232,7 @@ def test_an_attachment_stays_in_the_bag(tmp_path: Path) -> None:
         with BagWriter(tmp_path / "new", storage="sqlite3") as writer:
             writer.attach("../outside.txt", "text/plain", b"")
 
-    with pytest.raises(ValueError, match="would lie outside of the bag"):
+    with pytest.raises(BagError, match="would lie outside of the bag"):
         attach()
     assert list(tmp_path.iterdir()) == []
 

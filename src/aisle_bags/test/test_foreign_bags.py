@@ -33,6 +33,7 @@ from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_typestore
 
 from aisle_bags.bag_reader import BagError, BagReader
+from aisle_bags.bag_recovery import recover_bag
 from aisle_bags.stored_topics import read_qos
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "bags"
@@ -262,7 +263,7 @@ def test_broken_bags_are_named(tmp_path: Path) -> None:
         refused(file, "does not begin with (MCAP|SQLite)'s magic bytes")
         file = tmp_path / f"packed.{suffix}.zstd"
         file.write_bytes(zstandard.ZstdCompressor().compress(os.urandom(50_000))[:20_000])
-        refused(file, "found one that begins with|not an|cannot be decompressed")
+        refused(file, "the compressed file ends too early")
     file = tmp_path / "other.bin"
     file.write_bytes(b"milk, eggs, bread and butter")
     refused(file, "expected an MCAP or SQLite file, .* found one that begins with b'milk, eg'")
@@ -301,6 +302,7 @@ def test_other_serialisations_and_missing_schemas_are_named(tmp_path: Path) -> N
         (lambda text: "", "is empty, expected rosbag2 metadata"),
         (lambda text: "\0" * 100, "is empty, expected rosbag2 metadata"),
         (lambda text: "{: ]", "not rosbag2 metadata: while"),
+        (lambda text: f"rosbag2_bagfile_information: {'[' * 3000}{']' * 3000}", "lists within lists without end"),
         (lambda text: "shop: corner", "expected the key 'rosbag2_bagfile_information'"),
         (lambda text: "rosbag2_bagfile_information: 5", "found 5, expected fields"),
         (lambda text: text.replace("version: 9", "version: nine"), "field 'version': found 'nine', expected a number"),
@@ -316,6 +318,107 @@ def test_broken_metadata_is_named(tmp_path: Path, change, expected: str) -> None
     with pytest.raises(BagError, match=expected) as raised:
         BagReader(tmp_path)
     assert "metadata.yaml: " in str(raised.value)
+
+
+def changed_sqlite(path: Path, *statements: str) -> Path:
+    write_sqlite(path, talk())
+    database = sqlite3.connect(path)
+    for statement in statements:
+        database.execute(statement)
+    database.commit()
+    database.close()
+    return path
+
+
+_LOOSE_MESSAGES = ("DROP TABLE messages", "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id, timestamp, data)")
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        (("INSERT INTO messages VALUES (99, 1, 5, 'text')",), "1 rows of the table 'messages' hold no time since 1970 or no bytes"),
+        (("INSERT INTO messages VALUES (99, 1, 'noon', x'00')",), "1 rows of the table 'messages'"),
+        (("INSERT INTO messages VALUES (99, 1, -1, x'00')", "INSERT INTO messages VALUES (98, 1, 1.5, x'00')"), "2 rows of the table"),
+        ((*_LOOSE_MESSAGES, "INSERT INTO messages VALUES (1, 1, NULL, x'00')"), "1 rows of the table 'messages'"),
+        ((*_LOOSE_MESSAGES, "INSERT INTO messages VALUES (1, 1, 5, NULL)"), "1 rows of the table 'messages'"),
+        (("UPDATE topics SET name = x'ff00'",), "topic 1 has the name .* expected text"),
+        (("UPDATE topics SET type = x'ff00'",), "topic 1 has .* the type .* expected text"),
+    ],
+)
+def test_values_that_are_not_what_their_columns_are_for_are_named(tmp_path: Path, statements: tuple[str, ...], expected: str) -> None:
+    file = changed_sqlite(tmp_path / "talk.db3", *statements)
+    with pytest.raises(BagError, match=rf"talk\.db3: {expected}"):
+        BagReader(file)
+
+
+def test_recovery_leaves_out_rows_that_are_no_messages(tmp_path: Path) -> None:
+    rows = ("(98, 1, 5, 'text')", "(99, 1, -1, x'00')")
+    changed_sqlite(tmp_path / "talk.db3", *(f"INSERT INTO messages VALUES {row}" for row in rows))
+    recovery = recover_bag(tmp_path / "talk.db3", tmp_path / "out")
+    assert recovery.notes == ("talk.db3: 2 rows that hold no time since 1970 or no bytes are left out",)
+    assert contents(tmp_path / "out") == talk()
+
+
+def test_a_definition_stored_as_bytes(tmp_path: Path) -> None:
+    changed_sqlite(tmp_path / "talk.db3", "UPDATE message_definitions SET encoded_message_definition = CAST('string data' AS BLOB)")
+    assert texts(tmp_path / "talk.db3")[3] == "hello 3"
+
+
+def test_a_table_whose_damage_is_no_text_is_named(tmp_path: Path) -> None:
+    write_sqlite(tmp_path / "talk.db3", talk())
+    data = (tmp_path / "talk.db3").read_bytes()
+    assert data.count(b"CREATE TABLE topics(id INTEGER") == 1
+    (tmp_path / "talk.db3").write_bytes(data.replace(b"CREATE TABLE topics(id INTEGER", b"CREATE TABLE topics(id \x84\x85TEGER"))
+    with pytest.raises(BagError, match=r"talk\.db3: "):
+        contents(tmp_path / "talk.db3")
+
+
+@pytest.mark.parametrize("cut", [3, 15])
+def test_compressed_messages_that_end_too_early_are_named(tmp_path: Path, cut: int) -> None:
+    compress = zstandard.ZstdCompressor().compress
+    write_sqlite(tmp_path / "talk.db3", talk(), stored=lambda data: compress(data)[:-cut] if data == string("hello 7") else compress(data))
+    with pytest.raises(BagError, match=r"talk\.db3: a message that is compressed by Zstandard cannot be read: it ends too early"):
+        contents(tmp_path / "talk.db3")
+    recovery = recover_bag(tmp_path / "talk.db3", tmp_path / "out")
+    assert recovery.notes == ("talk.db3: 1 messages whose compression is damaged are left out",)
+    assert contents(tmp_path / "out") == [message for message in talk() if message[2] != string("hello 7")]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.99])
+def test_a_compressed_file_that_ends_too_early_is_named(tmp_path: Path, share: float) -> None:
+    write_sqlite(tmp_path / "talk.db3", talk(3000))
+    packed = zstandard.ZstdCompressor().compress((tmp_path / "talk.db3").read_bytes())
+    (tmp_path / "cut.db3.zstd").write_bytes(packed[: int(share * len(packed))])
+    with pytest.raises(BagError, match=r"cut\.db3\.zstd: the compressed file ends too early"):
+        contents(tmp_path / "cut.db3.zstd")
+
+
+def test_metadata_that_name_files_otherwise(tmp_path: Path) -> None:
+    write_sqlite(tmp_path / "talk_0.db3", talk())
+    plain = tmp_path / "talk_0.db3"
+    for names in (["talk_0.db3", "talk_0.db3"], ["./talk_0.db3"], ["/elsewhere/talk_0.db3"], ["bag/talk_0.db3"]):
+        (tmp_path / "metadata.yaml").write_text(metadata(5, "sqlite3", names, 20))
+        assert contents(tmp_path) == talk()
+    # Compressed, but named as before.
+    plain.with_name("talk_0.db3.zstd").write_bytes(zstandard.ZstdCompressor().compress(plain.read_bytes()))
+    plain.unlink()
+    (tmp_path / "metadata.yaml").write_text(metadata(5, "sqlite3", ["talk_0.db3"], 20, mode="FILE"))
+    assert contents(tmp_path) == talk()
+
+
+def test_times_after_those_of_ros_are_named(tmp_path: Path) -> None:
+    late = [("/talk", (1 << 63) + number, string("late")) for number in range(3)]
+    write_mcap(tmp_path / "talk.mcap", talk() + late)
+    with pytest.raises(BagError, match=r"talk\.mcap: a message was logged at 9223372036854775810 ns, expected at most"):
+        BagReader(tmp_path / "talk.mcap")
+    assert recover_bag(tmp_path / "talk.mcap", tmp_path / "out").notes
+    assert contents(tmp_path / "out") == talk()
+
+
+def test_recovery_without_schemas_in_the_summary(tmp_path: Path) -> None:
+    write_mcap(tmp_path / "talk.mcap", talk(), repeat_schemas=False)
+    assert recover_bag(tmp_path / "talk.mcap", tmp_path / "out").notes == ()
+    assert contents(tmp_path / "out") == talk()
 
 
 def test_files_of_both_formats_need_a_choice(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcap.reader import make_reader
@@ -123,3 +125,74 @@ def test_bags_are_split_by_size(tmp_path: Path) -> None:
     assert max(sizes) < 20_000 + 1100 + 5000
     with AnyReader([tmp_path / "bag"]) as reader:
         assert reader.message_count == 100
+
+
+class _SmallDisk:
+    """A disk of so many bytes: what is written to MCAP files beyond fails."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder, self._size = folder, size
+
+    def free(self) -> int:
+        return self._size - sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        disk, open_file = self, Path.open
+
+        class File(io.FileIO):
+            def write(self, data: bytes) -> int:
+                room = disk.free()
+                if room <= 0:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return super().write(memoryview(data)[:room])
+
+        def opened(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+            return File(path, "x") if mode == "xb" and path.suffix == ".mcap" else open_file(path, mode, *args, **options)
+
+        monkeypatch.setattr(Path, "open", opened)
+
+
+@pytest.mark.parametrize("size", range(20_000, 34_000, 397))
+def test_all_files_can_be_read_whenever_the_disk_is_full(tmp_path: Path, topic: StoredTopic, size: int, monkeypatch) -> None:
+    _SmallDisk(tmp_path, size).install(monkeypatch)
+    options = {"compression": "none", "chunk_bytes": 1000, "split_bytes": 5000, "whole": False, "repeat_latched": True}
+    writer = BagWriter(tmp_path / "bag", **options)
+    writer.attach("store/x", "text/plain", bytes(1500))
+    writer.add_stored_topic(topic)
+    given, refused = 0, False
+    while not refused:
+        assert given < 1000
+        try:
+            writer.write("/text", string(300), START + given)
+            given += 1
+        except OSError as error:
+            refused = error.errno == errno.ENOSPC
+    lost = writer.end()["/text"]
+    writer.close()
+    for file in (tmp_path / "bag").glob("*.mcap"):
+        with BagReader(file) as reader:
+            list(reader.messages())
+    with BagReader(tmp_path / "bag") as reader:
+        held = [message.sequence for message in reader.messages()]
+    assert held == list(range(given - lost))
+    assert given - lost > 10
+    with AnyReader([tmp_path / "bag"]) as reader:
+        assert reader.message_count == len(held)
+
+
+@pytest.mark.parametrize("limit", [20, 90_000])
+def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(tmp_path: Path, limit: int) -> None:
+    with largest_file(limit), pytest.raises(OSError, match="too large"):
+        BagWriter(tmp_path / "bag", whole=False, reserve_bytes=100_000 if limit > 20 else 0)
+    assert not any(tmp_path.iterdir())
+
+
+def test_room_for_the_end_is_taken_at_the_start(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / "bag", whole=False, reserve_bytes=100_000)
+    (reserve,) = [file for file in (tmp_path / "bag").iterdir() if file.suffix != ".mcap"]
+    # Of the disk, not only in name.
+    assert reserve.stat().st_blocks * 512 >= 100_000
+    with pytest.raises(FileExistsError, match="exists already"):
+        BagWriter(tmp_path / "bag", whole=False, reserve_bytes=100_000)
+    writer.close()
+    assert sorted(file.name for file in (tmp_path / "bag").iterdir()) == ["bag_0.mcap", "metadata.yaml"]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from mcap.stream_reader import StreamReader
 
 pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, Image
 
 from aisle_bags.bag_reader import BagReader
@@ -112,8 +114,25 @@ def test_gaps_are_counted_for_each_sender_and_repeated_messages_left_out(tmp_pat
     assert custom_data(tmp_path / "bag").items() >= expected.items()
     (file,) = (tmp_path / "bag").glob("*.mcap")
     with file.open("rb") as stream:
-        (note,) = [item for item in StreamReader(stream).records if isinstance(item, Metadata)]
+        (note,) = [item for item in StreamReader(stream).records if isinstance(item, Metadata) and item.name == "rosbag2"]
     assert yaml.safe_load(note.metadata["serialized_metadata"])["custom_data"].items() >= expected.items()
+
+
+def test_what_arrived_late_but_was_sent_before_is_logged_before(tmp_path: Path) -> None:
+    record = recording(tmp_path / "bag")
+    record.declare(GATE)
+    now_ns = time.time_ns()
+    # (number, sender, when it arrived): 1 and 2 had to be sent again, and 3, which had been there before, was held back for them.
+    given = [(1, b"a", 50), (2, b"a", 60), (3, b"a", 10), (1, b"b", 20), (4, b"a", 90), (5, b"a", 95 - 60 * SECOND)]
+    sent = [gate(number)._replace(sender=sender, log_time_ns=now_ns + after_ns) for number, sender, after_ns in given]
+    for item in sent:
+        record.take(item)
+    record.close()
+    with BagReader(tmp_path / "bag") as reader:
+        found = [(stored.data, stored.log_time_ns - now_ns) for stored in reader.messages()]
+    # A clock that was set back by a minute is not waited for.
+    assert found[0] == (sent[5].data, 95 - 60 * SECOND)
+    assert found[1:] == [(sent[3].data, 20), (sent[0].data, 50), (sent[1].data, 60), (sent[2].data, 60), (sent[4].data, 90)]
 
 
 def test_what_does_not_fit_into_the_queue_is_counted(tmp_path: Path) -> None:
@@ -175,7 +194,7 @@ def test_a_nearly_full_disk_stops_the_recording(tmp_path: Path) -> None:
         ({"images": "some"}, "parameter 'images' is 'some', expected one of none, masked, all"),
         ({"compression": "zip"}, "parameter 'compression' is 'zip', expected one of none, lz4, zstd"),
         ({"include": "(("}, r"parameter 'include' is '\(\(', expected a regular expression"),
-        ({"ring_triggers": "alert,fire"}, "parameter 'ring_triggers' holds 'fire', expected alert, review"),
+        ({"ring_triggers": "alert,fire"}, "parameter 'ring_triggers' holds 'fire', expected alert, review, diagnostic"),
     ],
 )
 def test_wrong_parameters_are_named(tmp_path: Path, values: dict[str, str], complaint: str) -> None:
@@ -198,9 +217,13 @@ def test_the_ring_keeps_the_last_seconds_and_what_is_latched(tmp_path: Path) -> 
     start_ns = time.time_ns()
     info = message(Alert(start_ns, AlertLevel.INFO, "x", "opened", "The shop is open"), 1)._replace(log_time_ns=start_ns)
     record.take(info)
+    record.declare(topics.TF_STATIC)
+    broadcasts = [bytes([0, 1, 0, 0, number]) for number in (1, 2)]
+    for sender in broadcasts:
+        record.take(Message("/tf_static", sender, start_ns, start_ns, sender, 1))
     for number in range(600):
         record.take(gate(number)._replace(log_time_ns=start_ns + number * SECOND // 10))
-    wait_until(lambda: "601" in dict(record.diagnostics()[0].values)["messages"])
+    wait_until(lambda: "603" in dict(record.diagnostics()[0].values)["messages"])
     bag = record.save("Somebody asked: why?")
     wait_until(bag.exists)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_Somebody_asked_why", bag.name)
@@ -213,6 +236,7 @@ def test_the_ring_keeps_the_last_seconds_and_what_is_latched(tmp_path: Path) -> 
     assert log_times[-1] == start_ns + 599 * SECOND // 10
     assert 10 * SECOND <= log_times[-1] - log_times[0] <= 11.1 * SECOND
     assert messages(bag)[ALERTS.name] == [info.data]
+    assert messages(bag)["/tf_static"] == broadcasts
     assert custom_data(bag)["aisle.reason"] == "Somebody asked: why?"
     assert sorted(folder.name for folder in (tmp_path / "ring").iterdir()) == [bag.name]
 
@@ -242,6 +266,63 @@ def test_alerts_and_reviews_save_the_ring_a_little_later(tmp_path: Path) -> None
     assert first.name.endswith("_alert_scale_lost")
     assert second.name.endswith("_review")
     assert len(messages(first)[GATE.name]) == 2
+
+
+def test_the_ring_stays_where_the_recording_had_to_stop(tmp_path: Path) -> None:
+    config = RecordingConfig(output=str(tmp_path / "ring"), free_megabytes=1e6, ring_s=60.0)
+    record = Recording(config, load_store(STORE), STORE)
+    record.declare(GATE)
+    record.take(gate(1))
+    wait_until(lambda: bool(record.failure))
+    record.close()
+    assert len(messages(tmp_path / "ring" / "ring")[GATE.name]) == 1
+    assert custom_data(tmp_path / "ring" / "ring")["aisle.stopped"] == record.failure
+
+
+def test_what_happens_late_in_the_wait_gets_a_bag_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now_s=time.monotonic())
+    fake = SimpleNamespace(monotonic=lambda: clock.now_s, time_ns=time.time_ns, strftime=time.strftime)
+    monkeypatch.setattr("aisle_bags.recording.time", fake)
+    record = recording(tmp_path / "ring", ring_s=60.0, ring_after_s=10.0)
+    record.declare(ALERTS)
+    begin_s, saved_at = clock.now_s, []
+    happens = {0: "first", 4: "soon", 7: "late", 9: "later", 30: "alone"}
+    for second in range(50):
+        clock.now_s = begin_s + second
+        if second in happens:
+            record.take(message(Alert(time.time_ns(), AlertLevel.WARN, "x", happens[second], "")))
+        before = len(record._names)
+        record.poll()
+        saved_at += [second] * (len(record._names) - before)
+    record.close()
+    # Whatever happens is followed by at least five seconds.
+    assert saved_at == [10, 19, 40]
+    assert sorted(bag.name.rpartition("_")[2] for bag in saved_bags(tmp_path / "ring")) == ["alone", "first", "late"]
+
+
+def test_what_turns_to_an_error_saves_the_ring_where_that_is_wanted(tmp_path: Path) -> None:
+    def state(name: str, level: DiagnosticLevel) -> Message:
+        status = DiagnosticStatus(level=bytes([level]), name=name)
+        now_ns = time.time_ns()
+        return Message("/diagnostics", serialised(DiagnosticArray(status=[status])), now_ns, now_ns)
+
+    error, warning, good = DiagnosticLevel.ERROR, DiagnosticLevel.WARN, DiagnosticLevel.OK
+    said = [
+        ("camera_1", error),
+        ("camera_1", good),
+        ("scale", good),
+        ("scale", warning),
+        ("scale", DiagnosticLevel.STALE),
+        ("scale", error),
+    ]
+    for triggers, expected in (("alert,review", []), ("diagnostic", ["_diagnostic_scale"])):
+        record = recording(tmp_path / triggers, ring_s=60.0, ring_after_s=0.0, ring_triggers=triggers)
+        record.declare(topics.DIAGNOSTICS)
+        for name, level in said:
+            record.take(state(name, level))
+            record.poll()
+        record.close()
+        assert [bag.name[19:] for bag in saved_bags(tmp_path / triggers)] == expected
 
 
 def test_without_a_ring_there_is_nothing_to_save(tmp_path: Path) -> None:

@@ -33,11 +33,16 @@ def told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespa
         try:
             return run(args)
         except (BagError, FileExistsError, StoreError, SettingsError, UnknownCompression) as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(printable(str(error))) from None
         except OSError as error:
             raise CommandError(f"{error.filename or 'the bag'}: {error.strerror or error}") from None
 
     return wrapped
+
+
+def printable(text: str) -> str:
+    """Text out of a bag, in which anything can stand, without what would move the terminal's cursor or change its colours."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else f"\\x{ord(sign):02x}" for sign in text)
 
 
 @contextmanager

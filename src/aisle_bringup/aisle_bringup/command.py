@@ -93,7 +93,7 @@ def overview() -> str:
     modules = command_modules()
     width = max(map(len, modules))
     lines = [
-        "usage: ./aisle [--with torch|bench|parquet] COMMAND [ARGUMENT ...]",
+        "usage: ./aisle [--with torch|bench|parquet[,...]] COMMAND [ARGUMENT ...]",
         "",
         "aisle: checkout without a till, as a ROS 2 graph.",
         "",
@@ -102,7 +102,7 @@ def overview() -> str:
         "",
         "./aisle COMMAND --help explains a command and gives an example.",
         "--with torch also installs PyTorch's CPU build, once; --with bench the trackers that `bench track` compares ours with;",
-        "--with parquet what `bag export --format parquet` needs.",
+        "--with parquet what `bag export --format parquet` needs. Several at once: --with torch,bench",
     ]
     return "\n".join(lines)
 

@@ -92,6 +92,17 @@ def test_each_action_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
     assert ended.value.code == 2
 
 
+def test_info_shows_names_as_they_are_and_leaves_the_terminal_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.custom_data["note"] = "a[bold]b\x1b[31m"
+        writer.add_topic(Topic("/odd[bold]\x1b[31m", "std_msgs/msg/String", qos.STREAM))
+    assert main(["bag", "info", str(tmp_path / "bag")]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "/odd[bold]\\x1b[31m" in shown
+    assert "note: a[bold]b\\x1b[31m" in shown
+
+
 def test_info(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bag", "info", str(day)]) == 0
     said = capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -105,6 +106,16 @@ def test_dispatcher_and_doctor_need_nothing_but_the_standard_library() -> None:
         )
         assert result.returncode in (0, 1), result.stderr
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("extras", [["nope"], ["torch,nope"], ["torch", "--with", "nope"]])
+def test_unknown_extras_are_refused_before_anything_is_installed(extras: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "aisle"
+    shutil.copy(REPOSITORY / "aisle", script)
+    result = subprocess.run([script, "--with", *extras, "doctor"], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == ("aisle: --with knows 'torch', 'bench' and 'parquet' only (several: --with bench,torch), got 'nope'\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["aisle"]
 
 
 def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aisle_bags.bag_info import DROPPED, BagInfo, TopicInfo, bag_info
 from aisle_bags.bag_reader import BagReader
-from aisle_bringup.bag_commands import told, whole_progress
+from aisle_bringup.bag_commands import printable, told, whole_progress
 from aisle_contract.records import NANOSECONDS
 
 SUMMARY = "Topics, rates, gaps, drops and duration of a bag"
@@ -46,7 +47,7 @@ def _print(info: BagInfo) -> None:
         # Whoever reads a file or a pipe wants whole names.
         console = Console(width=_PLAIN_WIDTH, highlight=False)
     for line in _heading(info):
-        console.print(line)
+        console.print(printable(line), markup=False)
     console.print(_table(info))
     if info.dropped:
         console.print(f"{info.dropped} messages were dropped while recording", style="bold red")
@@ -75,7 +76,7 @@ def _table(info: BagInfo) -> Table:
     for heading in ("messages", "Hz", "gaps", "longest, s", "at, s", "drops"):
         table.add_column(heading, justify="right", no_wrap=True)
     for topic in info.topics:
-        table.add_row(*_row(topic, info.start_ns or 0))
+        table.add_row(*(Text(printable(cell)) for cell in _row(topic, info.start_ns or 0)))
     return table
 
 
