@@ -44,6 +44,15 @@ def test_counts_never_fall_below_zero():
     assert store.quantities("a") == {}
 
 
+def test_a_put_back_that_is_settled_before_the_pick_still_counts_against_it():
+    store = StoreHypotheses(20)
+    store.update(0, [(pick("a", "red", 2), np.log(0.9)), (pick("a", "red", 3), np.log(0.1))], no_prior)
+    store.update(1, [(pick("a", "red", -1), 0.0)], no_prior)
+    # The put-back, about which there is no doubt, is a group of its own, older than the one of the pick.
+    assert store.quantities("a")["red"] == pytest.approx({1: 0.9, 2: 0.1})
+    assert store.likeliest("a") == {"red": 1}
+
+
 def test_strays_are_added_and_removed():
     stray = Stray("1", "1", 3, "red")
     store = StoreHypotheses(5)
