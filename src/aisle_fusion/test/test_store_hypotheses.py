@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisle_fusion.dynamic_planogram import Stray
@@ -79,6 +79,7 @@ def test_explanation_adds_up_to_the_quantity():
     assert sum(move.quantity for _, move in moves) == 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["red", "blue"]), st.floats(-8, 0)), min_size=1, max_size=8),
     st.integers(1, 9),
@@ -144,6 +145,7 @@ def test_a_copy_is_apart():
     assert (store.likeliest("a"), ahead.likeliest("a")) == ({"red": 1}, {"red": 2})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.sampled_from(["red", "blue"]), st.floats(0.05, 0.95)), max_size=6))
 def test_groups_say_the_same_as_all_combinations_together(events):
     """Against every combination of judgements written out, with put-backs that depend on what was picked."""
