@@ -29,6 +29,8 @@ _NEAR_QUANTILE = 0.1
 _MOST_NEARER = 3
 #: How much of a wrist's own variance shows in that quantile.
 _WRIST_SHARE = 0.3
+#: A wrist of which it is known to this deviation (m) where it is says half as much as one that is known exactly.
+_VAGUE_M = 0.3
 #: Of a hand that is not known the body tells so much less than of a body neither of whose hands is.
 _UNKNOWN_HAND_SHARE = 0.15
 #: Who is farther than this from the shelf (m) before and after has not been there between.
@@ -75,12 +77,14 @@ class Proximity:
 class _Seen:
     """One person's samples at a shelf. float64 [P, N] m: the body's distances along the shelf and before or behind where one stands
     (``aside``, ``outside``); float64 [P, N, 2]: each wrist's distance to where it is while the hand is at the plate (``hand``, m; NaN where
-    it is not known) and its own variance in that direction (``variance``, m^2); standard deviation of the body [N] m."""
+    it is not known) and its own variance in that direction (``variance``, m^2); float64 [N, 2]: how exactly a wrist is known, 1 .. 0
+    (``exactness``); standard deviation of the body [N] m."""
 
     aside: np.ndarray
     outside: np.ndarray
     hand: np.ndarray
     variance: np.ndarray
+    exactness: np.ndarray
     deviation: np.ndarray
 
 
@@ -114,14 +118,17 @@ class _ShelfFront:
         body = np.zeros((len(everybody), 3))
         body[:, :2] = everybody.positions
         aside, outside = self.standing(self.local(body), reach)
-        hand, variance = self.hands(*everybody.wrists())
+        wrists, covariances = everybody.wrists()
+        hand, variance = self.hands(wrists, covariances)
+        exactness = _VAGUE_M**2 / (_VAGUE_M**2 + np.trace(covariances, axis1=-2, axis2=-1) / 3)
         start = 0
         for found, is_near in zip(samples, near, strict=True):
             if not is_near:
                 yield None
                 continue
             part = slice(start, start := start + len(found))
-            yield _Seen(aside[:, part], outside[:, part], hand[:, part], variance[:, part], everybody.deviations[part])
+            hands = hand[:, part], variance[:, part], exactness[part]
+            yield _Seen(aside[:, part], outside[:, part], *hands, everybody.deviations[part])
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [N, 3] of the store in every plate's coordinates [P, N, 3]."""
@@ -208,7 +215,7 @@ class HandProximity:
         if not known.any():
             return body, np.hypot(aside, outside)
         near = _falling(seen.hand / np.sqrt(config.hand_deviation_m**2 + _WRIST_SHARE * seen.variance), config.hand_tail)
-        near = np.where(known, near, _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, None, None]).max(axis=-1)
+        near = np.where(known, seen.exactness * near, _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, None, None]).max(axis=-1)
         # Not the very nearest: one wrong wrist decides nothing.
         last = near.shape[1] - 1
         nearness = quantile(near, 1.0 - min(_NEAR_QUANTILE * last, _MOST_NEARER) / max(last, 1))

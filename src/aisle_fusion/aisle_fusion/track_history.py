@@ -26,7 +26,7 @@ _WAITING, _FIRST_ROWS = 64, 64
 
 
 class Sample(NamedTuple):
-    """One track at one time: ``position`` and ``velocity`` float64 [2] m, m/s; ``wrists`` float64 [3] m, those that were known."""
+    """One track at one time: ``position`` and ``velocity`` float64 [2] m, m/s; ``wrists`` float64 [3] m, those known then or just before"""
 
     position: np.ndarray
     velocity: np.ndarray
