@@ -27,8 +27,12 @@ _HEIGHT_TOLERANCE = 0.08
 _NEAR_QUANTILE = 0.1
 #: But in a long event a hand need not be there longer than for so many samples.
 _MOST_NEARER = 3
-#: How much of a wrist's own deviation shows in that quantile.
-_WRIST_SHARE = 0.6
+#: How much of a wrist's own variance shows in that quantile.
+_WRIST_SHARE = 0.3
+#: A wrist of which it is known to this deviation (m) where it is says half as much as one that is known exactly.
+_VAGUE_M = 0.3
+#: Of a hand that is not known the body tells so much less than of a body neither of whose hands is.
+_UNKNOWN_HAND_SHARE = 0.15
 #: Who is farther than this from the shelf (m) before and after has not been there between.
 _FAR_M = 4.0
 #: Spread of how far a body stands outside the reach (m), and the largest squared misfit of a body whose hands are seen.
@@ -41,9 +45,9 @@ class ProximityConfig:
     """Parameters of ``HandProximity``. Ratios and spreads were fitted to simulated shoppers (docs/carts.md)."""
 
     hand_gain: float = parameter(100.0, "Likelihood ratio of a hand at the plate", 1.0, 100_000.0)
-    hand_floor: float = parameter(0.03, "Likelihood ratio of a seen hand that was far away", 1e-6, 1.0)
+    hand_floor: float = parameter(0.01, "Likelihood ratio of a seen hand that was far away", 1e-6, 1.0)
     hand_deviation_m: float = parameter(
-        0.06, "Spread of the hand's distance to the plate it takes from, beside the wrist's own (m)", 0.01, 1.0
+        0.04, "Spread of the hand's distance to the plate it takes from, beside the wrist's own (m)", 0.01, 1.0
     )
     hand_tail: float = parameter(
         2.5, "The ratio falls with the distance to this power, squared: wrists are now and then quite wrong", 0.5, 20.0
@@ -72,14 +76,16 @@ class Proximity:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
     """One person's samples at a shelf. float64 [P, N] m: the body's distances along the shelf and before or behind where one stands
-    (``aside``, ``outside``), that of the nearer wrist to where it is while the hand is at the plate (``hand``, NaN where none is known);
-    standard deviations of body [N] and wrists [N, 2] m."""
+    (``aside``, ``outside``); float64 [P, N, 2]: each wrist's distance to where it is while the hand is at the plate (``hand``, m; NaN where
+    it is not known) and its own variance in that direction (``variance``, m^2); float64 [N, 2]: how exactly a wrist is known, 1 .. 0
+    (``exactness``); standard deviation of the body [N] m."""
 
     aside: np.ndarray
     outside: np.ndarray
     hand: np.ndarray
+    variance: np.ndarray
+    exactness: np.ndarray
     deviation: np.ndarray
-    wrist_deviation: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,27 +118,38 @@ class _ShelfFront:
         body = np.zeros((len(everybody), 3))
         body[:, :2] = everybody.positions
         aside, outside = self.standing(self.local(body), reach)
-        wrists, wrist_deviations = everybody.wrists()
-        hands = self.outside_hand_room(self.local(wrists.reshape(-1, 3)))
-        hand = np.fmin(hands[:, ::2], hands[:, 1::2])
+        wrists, covariances = everybody.wrists()
+        hand, variance = self.hands(wrists, covariances)
+        exactness = _VAGUE_M**2 / (_VAGUE_M**2 + np.trace(covariances, axis1=-2, axis2=-1) / 3)
         start = 0
         for found, is_near in zip(samples, near, strict=True):
             if not is_near:
                 yield None
                 continue
             part = slice(start, start := start + len(found))
-            yield _Seen(aside[:, part], outside[:, part], hand[:, part], everybody.deviations[part], wrist_deviations[part])
+            hands = hand[:, part], variance[:, part], exactness[part]
+            yield _Seen(aside[:, part], outside[:, part], *hands, everybody.deviations[part])
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [N, 3] of the store in every plate's coordinates [P, N, 3]."""
         return points @ self.into[:, :3, :3].transpose(0, 2, 1) + self.into[:, None, :3, 3]
 
+    def hands(self, wrists: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances m and variances m^2 [P, N, 2], in the direction of the distance, of wrists [N, 2, 3] with covariances [N, 2, 3, 3]."""
+        shape = (len(self.width), *wrists.shape[:2])
+        away = self.outside_hand_room(self.local(wrists.reshape(-1, 3)))
+        distance = np.sqrt(np.square(away).sum(axis=-1))
+        # One who looks along a line knows little of where on it the hand is: what counts is how well its distance to the plate is known.
+        direction = (away / np.maximum(distance, 1e-9)[..., None]) @ np.linalg.inv(self.into[:, :3, :3]).transpose(0, 2, 1)
+        variance = np.einsum("pni,nij,pnj->pn", direction, covariances.reshape(-1, 3, 3), direction)
+        return distance.reshape(shape), variance.reshape(shape)
+
     def outside_hand_room(self, local: np.ndarray) -> np.ndarray:
-        """Distance [P, N] m of points [P, N, 3] to the space where a wrist is while its hand is at the plate."""
+        """How far [P, N, 3] m, by axis, points [P, N, 3] are outside the space where a wrist is while its hand is at the plate."""
         # From the shelf's edge on: idle hands hang just before it.
         low = np.array([0.0, 0.0, -_HEIGHT_TOLERANCE])
         high = np.stack([self.width, self.depth, np.full(len(self.width), _HAND_ROOM)], axis=-1)[:, None, :]
-        return np.linalg.norm(np.maximum(np.maximum(low - local, local - high), 0.0), axis=-1)
+        return np.maximum(local - high, 0.0) - np.maximum(low - local, 0.0)
 
     def standing(self, local: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
         """Distances [P, N] m of bodies [P, N, 3] on the floor: along the shelf, and before or behind where one stands to take something."""
@@ -193,18 +210,19 @@ class HandProximity:
             return None
         config = self._config
         aside, outside = median(seen.aside), median(seen.outside)
-        wrist_deviation = seen.wrist_deviation[~np.isnan(seen.wrist_deviation)]
-        if not len(wrist_deviation):
-            return self._body(aside, outside, float(median(seen.deviation))), np.hypot(aside, outside)
-        reach = seen.hand if len(wrist_deviation) == seen.wrist_deviation.size else seen.hand[:, ~np.isnan(seen.hand[0])]
+        body = self._body(aside, outside, float(median(seen.deviation)))
+        known = ~np.isnan(seen.hand[0])
+        if not known.any():
+            return body, np.hypot(aside, outside)
+        near = _falling(seen.hand / np.sqrt(config.hand_deviation_m**2 + _WRIST_SHARE * seen.variance), config.hand_tail)
+        near = np.where(known, seen.exactness * near, _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, None, None]).max(axis=-1)
         # Not the very nearest: one wrong wrist decides nothing.
-        samples_nearer = min(_NEAR_QUANTILE * (reach.shape[1] - 1), _MOST_NEARER)
-        distance = quantile(reach, samples_nearer / max(reach.shape[1] - 1, 1))
-        spread = np.hypot(config.hand_deviation_m, _WRIST_SHARE * float(median(wrist_deviation)))
-        hand = config.hand_gain * _falling(distance / spread, config.hand_tail) + config.hand_floor
+        last = near.shape[1] - 1
+        nearness = quantile(near, 1.0 - min(_NEAR_QUANTILE * last, _MOST_NEARER) / max(last, 1))
+        hand = config.hand_gain * nearness + config.hand_floor
         stance = (aside / config.stance_deviation_m) ** 2 + (outside / _OUTSIDE_M) ** 2
         # Where hands are seen the body's place says little that they do not: its ratio counts by a third.
-        return hand * np.exp(-0.5 * np.minimum(stance, _LARGEST_MISFIT) / 3), reach.min(axis=1)
+        return hand * np.exp(-0.5 * np.minimum(stance, _LARGEST_MISFIT) / 3), np.fmin.reduce(seen.hand, axis=(1, 2))
 
     def _body(self, aside: np.ndarray, outside: np.ndarray, deviation: float) -> np.ndarray:
         """Ratios [P] of bodies of which only the place is known."""

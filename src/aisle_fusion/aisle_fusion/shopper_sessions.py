@@ -24,6 +24,8 @@ from aisle_store.store import Gate, GateKind, Store
 
 SOURCE = "cart_fusion"
 _FORBIDDEN = 1e6
+#: Who is inside and did not come in by a gate is taken for somebody lost from view even so many times as far away as he could have walked.
+_FAR_RELINK = 3.0
 #: Visits are numbered within the second of their entry, and opened within seconds of it.
 _REMEMBERED_SECONDS = 1000
 #: Somebody who is seen inside, or at the door, a moment after an EXIT has so much less likely caused it (as a distance from the gate, m).
@@ -328,12 +330,18 @@ class ShopperSessions:
             return
         orphans = [visit for visit in self.visits.values() if visit.orphaned]
         cost = np.array([[self._relink_cost(life, visit) for visit in orphans] for life in lives]).reshape(len(lives), len(orphans))
-        matches = _assign(cost, 1.0)
+        # Where gates tell of everybody who comes in, somebody of whom they did not tell was in before.
+        known = np.array([self._came_without_entry(life, now_ns) for life in lives])
+        matches = _assign(np.where(known[:, None], cost / _FAR_RELINK, cost), 1.0)
         for row, life in enumerate(lives):
             if row in matches:
                 self._relink(orphans[matches[row]], life, cost[row], orphans)
-            elif not self._gates_work(now_ns) or now_ns - life.first_ns >= self._config.minimum_age_without_entry_s * NANOSECONDS:
+            elif known[row] or not self._gates_work(now_ns):
                 self._open_anonymous(life, now_ns)
+
+    def _came_without_entry(self, life: TrackLife, now_ns: int) -> bool:
+        """While gates reported; old enough to be somebody."""
+        return self._gates_work(now_ns) and now_ns - life.first_ns >= self._config.minimum_age_without_entry_s * NANOSECONDS
 
     def _is_free(self, life: TrackLife, now_ns: int) -> bool:
         visit = self._visit_of_track.get(life.track)
@@ -376,13 +384,24 @@ class ShopperSessions:
         common = min(len(ours), len(theirs))
         return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
 
+    def _least_distance(self, life: TrackLife, visit: Visit) -> float:
+        """Least distance (m) of a new track from a visit's old one over their common time, until the person was last seen."""
+        old = self._history.get(visit.track)
+        ours = life.between(life.first_ns, visit.last_seen_ns).positions
+        theirs = old.between(life.first_ns, visit.last_seen_ns).positions if old is not None else ours[:0]
+        common = min(len(ours), len(theirs))
+        if not common:
+            _, sample = life.nearest(visit.last_seen_ns)
+            return float(np.linalg.norm(sample.position - visit.last_position))
+        return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).min())
+
     def _relink_cost(self, life: TrackLife, visit: Visit) -> float:
         """Share of what the person could have walked while unseen; above 1: impossible."""
         unseen_s = (life.first_ns - visit.last_seen_ns) / NANOSECONDS
         if unseen_s < 0.0:
-            # The new track began before the old one was lost: they must have been at one place then.
-            _, sample = life.nearest(visit.last_seen_ns)
-            return float(np.linalg.norm(sample.position - visit.last_position)) / (2 * self._config.duplicate_distance_m)
+            # The new track began before the old one was lost: they must have been at one place then, at the end or, where the old one
+            # was drawn to others before it ended, a little earlier.
+            return self._least_distance(life, visit) / (2 * self._config.duplicate_distance_m)
         expected = visit.last_position + visit.last_velocity * min(unseen_s, 1.0)
         distance = min(np.linalg.norm(life.oldest_position - place) for place in (expected, visit.last_position))
         return float(distance) / (0.7 + self._config.walking_speed_mps * unseen_s) + 0.002 * unseen_s

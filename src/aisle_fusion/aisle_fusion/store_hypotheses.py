@@ -346,7 +346,8 @@ class StoreHypotheses:
         for group in self.about(visit):
             for product in sorted(product for v, product in group.most if v == visit):
                 found[product] = _summed(found.get(product, {0: 1.0}), group.quantities(visit, product))
-        return dict(sorted(found.items()))
+        # Not before all groups are added: what is put back may stand in a group of its own before the one of the pick.
+        return {product: _not_below_zero(found[product]) for product in sorted(found)}
 
     def likeliest(self, visit: str) -> dict[str, int]:
         """Product -> pieces > 0 that a visit holds in the likeliest hypotheses, sorted by product.
@@ -542,5 +543,13 @@ def _summed(first: dict[int, float], second: dict[int, float]) -> dict[int, floa
     found: dict[int, float] = {}
     for a, p in first.items():
         for b, q in second.items():
-            found[max(0, a + b)] = found.get(max(0, a + b), 0.0) + p * q
+            found[a + b] = found.get(a + b, 0.0) + p * q
+    return found
+
+
+def _not_below_zero(counts: dict[int, float]) -> dict[int, float]:
+    """The same distribution, of counts of which those below zero are none."""
+    found: dict[int, float] = {}
+    for count, probability in counts.items():
+        found[max(0, count)] = found.get(max(0, count), 0.0) + probability
     return found

@@ -15,16 +15,18 @@ import numpy as np
 
 from aisle_contract.records import NANOSECONDS, BodyPoint, Track, Tracks
 
-#: Columns of a row: position and velocity (x, y), deviation of the position; left and right wrist (x, y, z, deviation), NaN if not known.
-_POSITION, _VELOCITY, _DEVIATION, _WRISTS = slice(0, 2), slice(2, 4), 4, slice(5, 13)
-_COLUMNS = 13
-_NO_WRIST = (math.nan,) * 4
+#: Columns of a row: position and velocity (x, y), deviation of the position; left and right wrist (x, y, z, covariance), NaN if not known.
+_POSITION, _VELOCITY, _DEVIATION, _WRISTS = slice(0, 2), slice(2, 4), 4, slice(5, 29)
+_COLUMNS = 29
+_NO_WRIST = (math.nan,) * 12
+#: A hand vanishes behind goods when it reaches into a shelf: for so long (s) it is thought to be where it was, ever less exactly (m/s).
+_HIDDEN_S, _HIDDEN_MPS = 0.6, 0.3
 #: So many samples wait at most until they become rows, and an array begins with so many rows.
 _WAITING, _FIRST_ROWS = 64, 64
 
 
 class Sample(NamedTuple):
-    """One track at one time: ``position`` and ``velocity`` float64 [2] m, m/s; ``wrists`` float64 [3] m, those that were known."""
+    """One track at one time: ``position`` and ``velocity`` float64 [2] m, m/s; ``wrists`` float64 [3] m, those known then or just before"""
 
     position: np.ndarray
     velocity: np.ndarray
@@ -55,15 +57,15 @@ class Samples:
         return self._rows[:, _DEVIATION]
 
     def wrists(self) -> tuple[np.ndarray, np.ndarray]:
-        """Left and right wrist: positions [N, 2, 3] m and standard deviations [N, 2] m by axis; NaN where not known."""
-        found = self._rows[:, _WRISTS].reshape(-1, 2, 4)
-        return found[:, :, :3], found[:, :, 3]
+        """Left and right wrist: positions [N, 2, 3] m and covariances [N, 2, 3, 3] m^2; NaN where not known, nor shortly before."""
+        found = self._rows[:, _WRISTS].reshape(-1, 2, 12)
+        return found[:, :, :3], found[:, :, 3:].reshape(-1, 2, 3, 3)
 
 
 class TrackLife:
     """One track's samples and its state at the newest time: ``seen_ns`` is the last time at which a detection supported it."""
 
-    __slots__ = ("_begin", "_rows", "_stamps", "_waiting", "first_ns", "last_ns", "newest", "present", "seen_ns", "track")
+    __slots__ = ("_begin", "_rows", "_seen_wrists", "_stamps", "_waiting", "first_ns", "last_ns", "newest", "present", "seen_ns", "track")
 
     def __init__(self, track: str, first_ns: int) -> None:
         self.track = track
@@ -75,6 +77,7 @@ class TrackLife:
         self._rows = np.empty((_FIRST_ROWS, _COLUMNS))
         self._begin = 0
         self._waiting: list[Track] = []
+        self._seen_wrists: list[tuple[int, BodyPoint] | None] = [None, None]
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -122,7 +125,7 @@ class TrackLife:
     def _sample(self, index: int) -> Sample:
         self._write_up_to(index + 1)
         row = self._rows[self._begin + index]
-        return Sample(row[_POSITION], row[_VELOCITY], [wrist[:3] for wrist in row[_WRISTS].reshape(2, 4) if not math.isnan(wrist[0])])
+        return Sample(row[_POSITION], row[_VELOCITY], [wrist[:3] for wrist in row[_WRISTS].reshape(2, 12) if not math.isnan(wrist[0])])
 
     def _write_up_to(self, count: int) -> None:
         """Makes sure that the oldest ``count`` samples are rows: what is asked about lies seconds back in most cases."""
@@ -141,19 +144,24 @@ class TrackLife:
             rows[: len(kept)] = kept
             self._rows, self._begin, end = rows, 0, len(self._stamps)
         values: list[float] = []
-        for track in self._waiting:
+        for stamp_ns, track in zip(self._stamps[-len(self._waiting) :], self._waiting, strict=True):
             along_x, along_y = track.covariance.item(0, 0), track.covariance.item(1, 1)
             values += (*track.position.tolist(), *track.velocity.tolist(), math.sqrt(max(0.0, (along_x + along_y) / 2)))
-            values += (*_wrist(track.left_wrist), *_wrist(track.right_wrist))
+            values += self._wrist(0, stamp_ns, track.left_wrist)
+            values += self._wrist(1, stamp_ns, track.right_wrist)
         self._rows[end - len(self._waiting) : end] = np.array(values).reshape(-1, _COLUMNS)
         self._waiting.clear()
 
-
-def _wrist(wrist: BodyPoint | None) -> tuple[float, ...]:
-    if wrist is None:
-        return _NO_WRIST
-    spread = wrist.covariance
-    return (*wrist.position.tolist(), math.sqrt(max(0.0, (spread.item(0, 0) + spread.item(1, 1) + spread.item(2, 2)) / 3)))
+    def _wrist(self, side: int, stamp_ns: int, wrist: BodyPoint | None) -> Sequence[float]:
+        """A wrist's columns; of one that is not seen now what was seen last, if that is not too long ago."""
+        if wrist is not None:
+            self._seen_wrists[side] = stamp_ns, wrist
+            return (*wrist.position.tolist(), *wrist.covariance.ravel().tolist())
+        seen_ns, seen = self._seen_wrists[side] or (0, None)
+        hidden_s = (stamp_ns - seen_ns) / NANOSECONDS
+        if seen is None or hidden_s > _HIDDEN_S:
+            return _NO_WRIST
+        return (*seen.position.tolist(), *(seen.covariance + (_HIDDEN_MPS * hidden_s) ** 2 * np.eye(3)).ravel().tolist())
 
 
 class TrackHistory:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fusion_scene import Walker, at, shelf_event, small_store, tracks_of
 
-from aisle_contract.records import ShelfEvent
+from aisle_contract.records import BodyPoint, ShelfEvent, Track, Tracks
 from aisle_fusion.hand_proximity import HandProximity, Proximity, ProximityConfig
 from aisle_fusion.shopper_sessions import TrackSpan, Visit
 from aisle_fusion.track_history import TrackHistory
@@ -16,9 +18,11 @@ EVENT = shelf_event(5, 6, "1", {3: -0.1})
 PLATES = [STORE.plate("1", "1", "3")]
 
 
-def measure(*walkers: Walker, event: ShelfEvent = EVENT, end: float = 10.0) -> dict[str, Proximity]:
+def measure(*walkers: Walker, event: ShelfEvent = EVENT, end: float = 10.0, change: tuple | None = None) -> dict[str, Proximity]:
+    """``change``: arguments for ``with_right_wrist``."""
     history = TrackHistory(int(90e9))
-    for tracks in tracks_of(list(walkers), end):
+    found = tracks_of(list(walkers), end)
+    for tracks in found if change is None else with_right_wrist(found, *change):
         history.add(tracks)
     visits = []
     for walker in walkers:
@@ -53,6 +57,37 @@ def test_a_hand_that_came_at_another_time_is_not_the_one():
 def test_a_hand_at_another_shelf_above_is_not_at_this_plate():
     found = measure(stands("a", 0.25).reach(4.5, 6.5, "2", 3), stands("b", 0.25).reach(4.5, 6.5, "1", 3))
     assert found["b"].ratio[0] > 4 * found["a"].ratio[0]
+
+
+def with_right_wrist(found: list[Tracks], track: str, change) -> list[Tracks]:
+    """The same tracks, the right wrist of one of them as ``change(seconds, wrist)`` gives it."""
+
+    def changed(stamp_ns: int, t: Track) -> Track:
+        return replace(t, right_wrist=change((stamp_ns - at(0)) / 1e9, t.right_wrist)) if t.track == track else t
+
+    return [Tracks(r.stamp_ns, tuple(changed(r.stamp_ns, t) for t in r.tracks)) for r in found]
+
+
+def test_a_hand_that_vanishes_in_the_shelf_is_the_one_and_not_the_other_hand_that_is_seen():
+    walkers = [stands("a", 0.25).reach(4.0, 6.5, "1", 3), stands("b", 0.75)]
+
+    def hidden(seconds: float, wrist: BodyPoint) -> BodyPoint | None:
+        return None if 4.7 <= seconds <= 6.4 else wrist
+
+    seen, unseen = measure(*walkers), measure(*walkers, change=("a", hidden))
+    assert unseen["a"].ratio[0] > 0.02 * seen["a"].ratio[0]
+    assert unseen["a"].ratio[0] > 10 * unseen["b"].ratio[0]
+
+
+def test_what_counts_of_a_wrists_deviation_is_that_towards_the_plate():
+    def vague(axis: int):
+        spread = np.full(3, 0.03**2)
+        spread[axis] = 0.3**2
+        return lambda seconds, wrist: BodyPoint(wrist.position, np.diag(spread))
+
+    walker = stands("a", 0.25).reach(4.5, 6.5, "1", 5.5)
+    along, across = (measure(walker, change=("a", vague(axis)))["a"].ratio[0] for axis in (0, 1))
+    assert along > 2 * across
 
 
 def test_one_out_of_view_may_have_done_it_but_less_surely():

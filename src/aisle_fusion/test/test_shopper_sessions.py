@@ -85,6 +85,23 @@ def test_the_nearer_of_two_lost_visits_is_taken_over():
     assert shop.seen() == [("Ann", ["a", "c"], False), ("Bob", ["b", "d"], False)]
 
 
+def test_a_track_drawn_away_before_it_ends_gives_its_visit_to_the_one_that_began_where_it_was():
+    # Unseen, it follows somebody else; the new one begins before it has ended, and goes the other way.
+    drawn = Walker("a", (1.0, 4.0, -2.0), (4.0, 1.5, -0.5), (10.0, 1.5, -0.5), (11.5, 3.0, -0.5))
+    found = Walker("c", (10.1, 1.5, -0.55), (11.0, 0.5, -0.5), (22.0, 0.5, -0.5), (25.0, -0.4, -2.0), (25.4, -0.4, -2.5))
+    shop = Shop(tracks_of([drawn, found], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (25.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a", "c"], False)]
+
+
+def test_who_is_inside_without_entry_is_whoever_was_lost_however_far_away():
+    far = Walker("c", (10.5, 3.5, -0.5), (20.0, 3.5, -0.5))
+    lost = enters_and_leaves("a", 1.0, 40.0, 0.2).vanish(10.0, 39.0, "never")
+    entry = (1.0, "in", "Ann")
+    assert Shop(tracks_of([lost, far], 20), gate_heartbeats(20, entry)).seen() == [("Ann", ["a", "c"], True)]
+    # Where no gate reports anybody may have come in.
+    assert [shopper for shopper, *_ in Shop(tracks_of([lost, far], 20)).seen()] == ["", ""]
+
+
 def test_a_ghost_makes_no_visit():
     ghost = Walker("g", (5.0, 2.0, -1.0), (6.0, 2.1, -1.0))
     shop = Shop(tracks_of([enters_and_leaves("a", 1.0, 20.0, 0.5), ghost], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))

@@ -37,18 +37,29 @@ def test_any_interval_holds_what_was_told_of_it():
         assert found.deviations == pytest.approx(np.sqrt(variance))
 
 
-def test_wrists_are_those_that_were_told_and_nan_elsewhere():
+def test_wrists_are_those_that_were_told():
     rng, history = np.random.default_rng(5), TrackHistory(int(90e9))
     samples = told(5.0, rng, history)
-    positions, deviations = history.get("a").between(at(0.0), at(5.0)).wrists()
+    positions, covariances = history.get("a").between(at(0.0), at(5.0)).wrists()
     for row, (_, track) in enumerate(samples):
         for side, wrist in enumerate((track.left_wrist, track.right_wrist)):
-            if wrist is None:
-                assert np.isnan(positions[row, side]).all()
-                assert np.isnan(deviations[row, side])
-            else:
+            if wrist is not None:
                 assert np.array_equal(positions[row, side], wrist.position)
-                assert deviations[row, side] == pytest.approx(np.sqrt(np.trace(wrist.covariance) / 3))
+                assert np.array_equal(covariances[row, side], wrist.covariance)
+
+
+def test_a_wrist_that_vanishes_stays_where_it_was_for_a_moment_and_is_known_less_and_less():
+    history = TrackHistory(int(90e9))
+    hand = BodyPoint(np.array([1.0, 2.0, 1.1]), 0.03**2 * np.eye(3))
+    for k in range(20):
+        here = hand if k == 5 else None
+        history.add(Tracks(at(k / 10), (Track("a", np.zeros(2), np.zeros(2), np.eye(4), 0.9, 0.0, None, None, here),)))
+    positions, covariances = history.get("a").between(at(0.0), at(2.0)).wrists()
+    known = np.flatnonzero(~np.isnan(positions[:, 1, 0]))
+    assert known.tolist() == [5, 6, 7, 8, 9, 10, 11]
+    assert (positions[known, 1] == hand.position).all()
+    assert (np.diff(covariances[known, 1, 0, 0]) > 0).all()
+    assert np.isnan(positions[:, 0]).all()
 
 
 def test_the_nearest_sample_in_time():
@@ -60,7 +71,8 @@ def test_the_nearest_sample_in_time():
         assert stamp_ns == expected_ns
         assert np.array_equal(found.position, expected.position)
         assert np.array_equal(found.velocity, expected.velocity)
-        assert len(found.wrists) == sum(wrist is not None for wrist in (expected.left_wrist, expected.right_wrist))
+        told_wrists = [wrist.position.tolist() for wrist in (expected.left_wrist, expected.right_wrist) if wrist is not None]
+        assert all(wrist in [place.tolist() for place in found.wrists] for wrist in told_wrists)
 
 
 def test_what_is_kept_stays_right_while_much_is_forgotten_and_what_was_given_stays_as_it_was():

@@ -43,8 +43,9 @@ _ARRIVED_M = 0.1
 #: One after the other through the entrance.
 _GATE_HEADWAY_S = 1.5
 _TURN_S = 0.6
-_LOOSEN_AFTER_S = 0.8
-_SQUEEZE_AFTER_S = 2.5
+#: Who is held up gives others less room, looks for a way around them, and looks again.
+_LOOSEN_AFTER_S, _CROWD_AFTER_S = 0.8, 2.5
+_AROUND_AFTER_S, _AROUND_AGAIN_S = 1.2, 1.0
 _GIVE_UP_AFTER_S = 25.0
 _HAND_OVER_M = 0.75
 _HAND_OVER_PATIENCE_S = 15.0
@@ -114,6 +115,8 @@ class _Person:
     goal: int | None = None
     busy_until_s: float = 0.0
     waiting_s: float = 0.0
+    #: The goal that he goes to on a way around others, when he looked for it, and the distances [cells] to the goal that way.
+    around: tuple[int, float, np.ndarray] | None = None
     leaving: bool = False
     stop_since_s: float = 0.0
     refused: int = 0
@@ -255,11 +258,21 @@ class CrowdWorld:
             self._abandon(person)
             return np.zeros(2)
         others = np.arange(len(places)) != own
-        patience = float(np.clip(1 - (person.waiting_s - _LOOSEN_AFTER_S) / (_SQUEEZE_AFTER_S - _LOOSEN_AFTER_S), 0, 1))
-        velocity = self._steering.step(person.place, person.velocity, person.goal, places[others], velocities[others], patience)
+        patience = float(np.clip(1 - (person.waiting_s - _LOOSEN_AFTER_S) / (_CROWD_AFTER_S - _LOOSEN_AFTER_S), 0, 1))
+        field = self._way_around(person, now, places[others])
+        velocity = self._steering.step(person.place, person.velocity, person.goal, places[others], velocities[others], patience, field)
         moved = np.linalg.norm(velocity) > 0.15
         person.waiting_s = max(person.waiting_s - 0.3 * STEP_S, 0.0) if moved else person.waiting_s + STEP_S
         return velocity
+
+    def _way_around(self, person: _Person, now: float, others: np.ndarray) -> np.ndarray | None:
+        """The field of distances that leads around those who hold somebody up; None while nobody does."""
+        if person.waiting_s <= 0.0 or (person.around is not None and person.around[0] != person.goal):
+            person.around = None
+        looked_s = -np.inf if person.around is None else person.around[1]
+        if person.waiting_s > _AROUND_AFTER_S and now - looked_s >= _AROUND_AGAIN_S:
+            person.around = person.goal, now, self._steering.around(person.place, person.goal, others)
+        return None if person.around is None else person.around[2]
 
     def _beside(self, partner: _Person) -> int:
         return self._grid.nearest_free(partner.place)
@@ -319,8 +332,13 @@ class CrowdWorld:
         return self._pick_stop(person)
 
     def _stroll(self, person: _Person) -> _Stop:
-        plate = self._store.plate(*self.stock.facings[int(person.rng.integers(len(self.stock.facings)))].plates[0])
-        return _Stop("stroll", place=plate.front[:2] - 0.6 * plate.pose[:2, 1])
+        """To where there is most room of some places before shelves."""
+        facings = [self.stock.facings[int(i)] for i in person.rng.integers(len(self.stock.facings), size=_CANDIDATES)]
+        plates = [self._store.plate(*facing.plates[0]) for facing in facings]
+        places = [plate.front[:2] - 0.6 * plate.pose[:2, 1] for plate in plates]
+        others = [self._claim(other) for other in self._people if other is not person]
+        room = [min((float(np.linalg.norm(place - other)) for other in others), default=np.inf) for place in places]
+        return _Stop("stroll", place=places[int(np.argmax(room))])
 
     def _candidates(self, person: _Person) -> list[Facing]:
         """Some facings with goods; near the companion's, if he stands at one."""

@@ -107,7 +107,10 @@ class Itinerary:
 
 
 class WalkableGrid:
-    """Cells of CELL_M on which a body's middle may be: the floor without what stands on it, and the ways through the gates."""
+    """Cells of CELL_M on which a body's middle may be (``free``): the floor without what stands on it, and the ways through the gates.
+
+    ``inside`` bool [cells]: on the shop floor.
+    """
 
     def __init__(self, store: Store) -> None:
         self.passages = {gate.gate: gate_passage(store, gate) for gate in store.gates.values()}
@@ -120,6 +123,7 @@ class WalkableGrid:
         for passage in self.passages.values():
             free |= self._in_passage(passage)
         self.free = free & (obstacle_distance(store, self.points) >= BODY_RADIUS_M)
+        self.inside = store.on_floor(self.points)
 
     def _in_passage(self, passage: GatePassage) -> np.ndarray:
         half = np.linalg.norm(passage.gate.ends[1] - passage.gate.ends[0]) / 2
@@ -133,9 +137,14 @@ class WalkableGrid:
         distances = np.where(self.free, np.linalg.norm(self.points - point, axis=1), np.inf)
         return int(np.argmin(distances))
 
-    def walking_distances(self, cell: int) -> np.ndarray:
-        """Walked metres [cells] from a cell to all others, infinite where no way leads."""
-        return dijkstra(self._graph, directed=False, indices=cell)
+    def walking_distances(self, cell: int, extra: np.ndarray | None = None) -> np.ndarray:
+        """Walked metres [cells] from a cell to all others, infinite where no way leads; ``extra`` [cells]: added to a step into a cell."""
+        if extra is None or not extra.any():
+            return dijkstra(self._graph, directed=False, indices=cell)
+        starts, ends = self._graph.nonzero()
+        longer = self._graph.copy()
+        longer.data = longer.data + (extra[starts] + extra[ends]) / 2
+        return dijkstra(longer, directed=False, indices=cell)
 
     @cached_property
     def _graph(self) -> coo_matrix:

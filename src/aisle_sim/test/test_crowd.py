@@ -19,7 +19,7 @@ from aisle_sim.store_generator import StoreConfig, generate_store
 
 #: Everything that people do, often.
 BUSY = CrowdConfig(
-    shoppers=8,
+    shoppers=6,
     items=4.0,
     touch=0.3,
     several=0.4,
@@ -113,7 +113,7 @@ def test_bodies_stay_out_of_shelves_and_mostly_apart(small_store, busy):
     assert obstacle_distance(small_store, places[np.isfinite(places[:, 0])]).min() > 0.15
     apart = np.concatenate([np.linalg.norm(a - b, axis=1) for i, a in enumerate(paths) for b in paths[:i]])
     apart = apart[np.isfinite(apart)]
-    assert np.mean(apart < 0.3) < 0.02
+    assert apart.min() > 0.44
 
 
 def test_hands_are_at_the_plates_when_goods_move(small_store, busy):
