@@ -302,7 +302,10 @@ def test_other_serialisations_and_missing_schemas_are_named(tmp_path: Path) -> N
         (lambda text: "", "is empty, expected rosbag2 metadata"),
         (lambda text: "\0" * 100, "is empty, expected rosbag2 metadata"),
         (lambda text: "{: ]", "not rosbag2 metadata: while"),
-        (lambda text: f"rosbag2_bagfile_information: {'[' * 3000}{']' * 3000}", "lists within lists without end"),
+        (
+            lambda text: f"rosbag2_bagfile_information: {'[' * 3000}{']' * 3000}",
+            "not rosbag2 metadata: (lists within lists without end|found)",
+        ),
         (lambda text: "shop: corner", "expected the key 'rosbag2_bagfile_information'"),
         (lambda text: "rosbag2_bagfile_information: 5", "found 5, expected fields"),
         (lambda text: text.replace("version: 9", "version: nine"), "field 'version': found 'nine', expected a number"),
