@@ -423,7 +423,7 @@ def test_recovery_without_schemas_in_the_summary(tmp_path: Path) -> None:
 
 
 def test_nested_qos_is_no_qos(tmp_path: Path) -> None:
-    changed_sqlite(tmp_path / "talk.db3", f"UPDATE topics SET offered_qos_profiles = '{'[' * 400}{']' * 400}'")
+    changed_sqlite(tmp_path / "talk.db3", f"UPDATE topics SET offered_qos_profiles = '{'[' * 600}{']' * 600}'")
     with BagReader(tmp_path / "talk.db3") as reader:
         assert read_qos(reader.stored_topics["/talk"].qos) == []
 
