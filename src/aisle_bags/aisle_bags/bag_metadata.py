@@ -25,6 +25,8 @@ STORED_METADATA, STORED_METADATA_KEY = "rosbag2", "serialized_metadata"
 #: The C library's parser is ten times as fast; PyYAML is built without it in places.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ROOT = "rosbag2_bagfile_information"
+#: What rosbag2 writes is nested eight times.
+_DEEPEST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,11 @@ def read_metadata(file: Path) -> BagMetadata:
     if not text.strip("\x00 \t\r\n"):
         raise BagError(f"{file}: is empty, expected rosbag2 metadata ('./aisle bag recover' makes it anew)")
     try:
-        return _parsed(yaml.load(text, _LOADER)[_ROOT])
+        return _parsed(_loaded(text)[_ROOT])
     except yaml.YAMLError as error:
         raise BagError(f"{file}: not rosbag2 metadata: {' '.join(str(error).split())}") from error
     except _WrongField as error:
         raise BagError(f"{file}: not rosbag2 metadata: {error}") from error
-    except RecursionError as error:
-        raise BagError(f"{file}: not rosbag2 metadata: lists within lists without end") from error
     except (KeyError, TypeError) as error:
         raise BagError(f"{file}: not rosbag2 metadata: expected the key '{_ROOT}'") from error
 
@@ -135,9 +135,22 @@ def read_metadata(file: Path) -> BagMetadata:
 def parse_stored_metadata(text: str) -> BagMetadata | None:
     """Metadata that a storage file carries itself (newer rosbag2); None for what cannot be understood."""
     try:
-        return _parsed(yaml.load(text, _LOADER))
-    except (yaml.YAMLError, _WrongField, TypeError, RecursionError):
+        return _parsed(_loaded(text))
+    except (yaml.YAMLError, _WrongField, TypeError):
         return None
+
+
+def _loaded(text: str) -> Any:
+    """Raises _WrongField for nesting that would overflow the C library's stack: a crash that nobody could catch."""
+    depth = 0
+    for event in yaml.parse(text, _LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise _WrongField(f"lists and keys are nested more than {_DEEPEST} times")
+    return yaml.load(text, _LOADER)
 
 
 class _WrongField(ValueError):

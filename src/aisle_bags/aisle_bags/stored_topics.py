@@ -78,7 +78,7 @@ def read_qos(stored: object) -> list[Qos]:
         if isinstance(stored, str):
             return list(_parsed_text(stored))
         return parse_qos(stored) if isinstance(stored, list) else []
-    except (ReaderError, LookupError, TypeError, ValueError, AttributeError):
+    except (ReaderError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return []
 
 

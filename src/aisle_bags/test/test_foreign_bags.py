@@ -302,7 +302,8 @@ def test_other_serialisations_and_missing_schemas_are_named(tmp_path: Path) -> N
         (lambda text: "", "is empty, expected rosbag2 metadata"),
         (lambda text: "\0" * 100, "is empty, expected rosbag2 metadata"),
         (lambda text: "{: ]", "not rosbag2 metadata: while"),
-        (lambda text: f"rosbag2_bagfile_information: {'[' * 3000}{']' * 3000}", "lists within lists without end"),
+        (lambda text: f"rosbag2_bagfile_information: {'[' * 99_000}{']' * 99_000}", "lists and keys are nested more than 50 times"),
+        (lambda text: "- " * 99_000, "lists and keys are nested more than 50 times"),
         (lambda text: "shop: corner", "expected the key 'rosbag2_bagfile_information'"),
         (lambda text: "rosbag2_bagfile_information: 5", "found 5, expected fields"),
         (lambda text: text.replace("version: 9", "version: nine"), "field 'version': found 'nine', expected a number"),
@@ -419,6 +420,12 @@ def test_recovery_without_schemas_in_the_summary(tmp_path: Path) -> None:
     write_mcap(tmp_path / "talk.mcap", talk(), repeat_schemas=False)
     assert recover_bag(tmp_path / "talk.mcap", tmp_path / "out").notes == ()
     assert contents(tmp_path / "out") == talk()
+
+
+def test_nested_qos_is_no_qos(tmp_path: Path) -> None:
+    changed_sqlite(tmp_path / "talk.db3", f"UPDATE topics SET offered_qos_profiles = '{'[' * 600}{']' * 600}'")
+    with BagReader(tmp_path / "talk.db3") as reader:
+        assert read_qos(reader.stored_topics["/talk"].qos) == []
 
 
 def test_files_of_both_formats_need_a_choice(tmp_path: Path) -> None:
