@@ -29,7 +29,7 @@ from mcap.summary import Summary
 
 from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_metadata import STORED_METADATA, STORED_METADATA_KEY, BagMetadata, parse_stored_metadata
-from aisle_bags.mcap_chunks import StoredMessage, stored_messages
+from aisle_bags.mcap_chunks import Chunks, StoredMessage, stored_messages
 from aisle_bags.message_compression import decompressed
 from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, full_type_name, normal_qos
@@ -51,6 +51,7 @@ class McapSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stream = _opened(path)
+        self._chunks = Chunks(self._stream)
         try:
             self._contents = _contents(path, self._stream)
             self._topics = {
@@ -137,7 +138,7 @@ class McapSource:
         loose = self._loose_messages(wanted, start_ns, end_ns)
         if not self._contents.summary.chunk_indexes:
             return ([message] for message in loose)
-        chunked = stored_messages(self._stream, self._contents.summary, wanted, start_ns, end_ns)
+        chunked = stored_messages(self._chunks, self._contents.summary, wanted, start_ns, end_ns)
         if not len(self._contents.loose.times):
             return chunked
         return ([message] for message in heapq.merge(chain.from_iterable(chunked), loose, key=itemgetter(0)))
