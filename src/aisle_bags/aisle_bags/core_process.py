@@ -10,7 +10,7 @@ import multiprocessing
 import pickle
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from aisle_bags.bag_reader import BagError, BagReader
-from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged, parts_of
+from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged
 from aisle_bags.event_order import EventOrder, Logged
 from aisle_bags.packed_tracks import PackedTracks, packed, unpacked
 from aisle_contract.records import Record, StepResult, Tracks
@@ -84,10 +84,9 @@ CoreTask = ShelfTask | TrackerTask | PlainTask
 Numbered = Sequence[tuple[int, CoreTask]]
 
 
-def run_here(tasks: Numbered, entries: Iterable[Logged]) -> list[CoreRun]:
-    """Tasks in this process, on the records of all their topics in the order in which they were logged, which are read once."""
-    parts = parts_of(entries, [task.topics for _, task in tasks])
-    return [CoreRun(number, task.core(), EventOrder(part)) for (number, task), part in zip(tasks, parts, strict=True)]
+def run_here(tasks: Numbered, logged: Callable[[Collection[str]], Iterable[Logged]]) -> list[CoreRun]:
+    """Tasks in this process; ``logged`` gives the records of some topics in the order in which they were logged."""
+    return [CoreRun(number, task.core(), EventOrder(logged(task.topics))) for number, task in tasks]
 
 
 class CoreProcess:
@@ -171,8 +170,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
     with sender, suppress(BrokenPipeError):
         try:
             with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
-                messages = reader.messages({topic for _, task in tasks for topic in task.topics})
-                runs = run_here(tasks, ((message.log_time_ns, message.topic, reader.record(message)) for message in messages))
+                runs = run_here(tasks, lambda topics: ((m.log_time_ns, m.topic, reader.record(m)) for m in reader.messages(topics)))
                 batch: list[_Sent] = []
                 for moment, what in merged(runs):
                     batch.append((moment, *_sent_step(what)))

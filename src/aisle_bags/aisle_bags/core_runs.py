@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Protocol
 
-from aisle_bags.event_order import EventOrder, Logged
+from aisle_bags.event_order import EventOrder
 from aisle_contract.records import Diagnostic, Record, StepResult
 
 
@@ -71,24 +71,3 @@ class CoreRun:
 def merged(runs: Iterable[Iterable[tuple[Moment, StepResult | Record]]]) -> Iterator[tuple[Moment, StepResult | Record]]:
     """What several runs give, in order."""
     return heapq.merge(*runs, key=itemgetter(0))
-
-
-def parts_of(entries: Iterable[Logged], groups: Sequence[Collection[str]]) -> list[Iterator[Logged]]:
-    """The entries of each group of topics, in their order. They are read once, as far as any of the iterators is asked to go; what it
-    passes over waits for the others."""
-    entries = iter(entries)
-    waiting: list[deque[Logged]] = [deque() for _ in groups]
-    waiting_of = {topic: queue for topics, queue in zip(groups, waiting, strict=True) for topic in topics}
-
-    def part(mine: deque[Logged]) -> Iterator[Logged]:
-        while True:
-            while mine:
-                yield mine.popleft()
-            for entry in entries:
-                waiting_of[entry[1]].append(entry)
-                if mine:
-                    break
-            else:
-                return
-
-    return [part(queue) for queue in waiting] if len(waiting) > 1 else [entries]

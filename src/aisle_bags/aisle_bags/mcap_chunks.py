@@ -29,14 +29,34 @@ _TIME_AND_CHUNK = itemgetter(0, 1)
 _TIME = itemgetter(0)
 
 
+class Chunks:
+    """Decompressed chunks of one file. The newest are kept, up to ``kept_bytes``: several topics are often read one beside the other."""
+
+    def __init__(self, stream: IO[bytes], kept_bytes: int = 32 << 20) -> None:
+        self._stream = stream
+        self._room = kept_bytes
+        self._kept: dict[int, bytes] = {}
+
+    def data(self, index: ChunkIndex) -> bytes:
+        """Raises what the MCAP library raises for a damaged chunk."""
+        data = self._kept.pop(index.chunk_start_offset, None)
+        if data is None:
+            data = _chunk_data(self._stream, index)
+            self._room -= len(data)
+            while self._room < 0 and self._kept:
+                self._room += len(self._kept.pop(next(iter(self._kept))))
+        self._kept[index.chunk_start_offset] = data
+        return data
+
+
 def stored_messages(
-    stream: IO[bytes], summary: Summary, channels: Collection[int], start_ns: int | None = None, end_ns: int | None = None
+    chunks: Chunks, summary: Summary, channels: Collection[int], start_ns: int | None = None, end_ns: int | None = None
 ) -> Iterator[list[StoredMessage]]:
     """Messages of these channels in the order of their log times, some at a time; those of one time in the order in which they were stored.
 
     Only those from ``start_ns`` on and before ``end_ns``, where given.
-    ``summary`` must have chunk indexes. ``stream`` is read from time to time, each time after seeking. Only chunks whose times overlap
-    are held together. Raises what the MCAP library raises for damaged chunks, ValueError for a record that does not fit its chunk.
+    ``summary`` must have chunk indexes. The file is read from time to time, each time after seeking. Only messages of chunks whose times
+    overlap are held together. Raises what the MCAP library raises for damaged chunks, ValueError for a record that does not fit its chunk.
     """
     indexes = [
         index
@@ -51,7 +71,7 @@ def stored_messages(
         wanted[channel] = 1
     held: list[StoredMessage] = []
     for number, index in enumerate(indexes, 1):
-        held += aisle_kernels.chunk_messages(_chunk_data(stream, index), index.chunk_start_offset, wanted)
+        held += aisle_kernels.chunk_messages(chunks.data(index), index.chunk_start_offset, wanted)
         held.sort(key=_TIME_AND_CHUNK)
         if start_ns is not None:
             del held[: bisect_left(held, start_ns, key=_TIME)]

@@ -30,7 +30,7 @@ from mcap.summary import Summary
 from aisle_bags.bag_errors import BagError
 from aisle_bags.bag_metadata import STORED_METADATA, STORED_METADATA_KEY, BagMetadata, parse_stored_metadata
 from aisle_bags.latched_messages import REPEATED, Repeated, read_repeated
-from aisle_bags.mcap_chunks import StoredMessage, stored_messages
+from aisle_bags.mcap_chunks import Chunks, StoredMessage, stored_messages
 from aisle_bags.message_compression import decompressed
 from aisle_bags.stored_messages import RawMessage
 from aisle_bags.stored_topics import StoredTopic, full_type_name, normal_qos
@@ -55,6 +55,7 @@ class McapSource:
         self.path = path
         self._repeated: dict[str, Repeated] = {}
         self._stream = _opened(path)
+        self._chunks = Chunks(self._stream)
         try:
             self._contents = _contents(path, self._stream)
             if self.end_ns is not None and self.end_ns > LAST_TIME_NS:
@@ -167,7 +168,7 @@ class McapSource:
         loose = self._loose_messages(wanted, start_ns, end_ns)
         if not self._contents.summary.chunk_indexes:
             return ([message] for message in loose)
-        chunked = stored_messages(self._stream, self._contents.summary, wanted, start_ns, end_ns)
+        chunked = stored_messages(self._chunks, self._contents.summary, wanted, start_ns, end_ns)
         if not len(self._contents.loose.times):
             return chunked
         return ([message] for message in heapq.merge(chain.from_iterable(chunked), loose, key=itemgetter(0)))

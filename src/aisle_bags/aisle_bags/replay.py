@@ -11,7 +11,7 @@ recording is ignored (``INPUTS``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from aisle_bags.bag_reader import BagError, BagReader, BagTopic, RawMessage
 from aisle_bags.core_process import CoreProcess, CoreTask, PlainTask, ShelfTask, TrackerTask, can_fork, run_here, seldom_collected
 from aisle_bags.core_runs import merged
 from aisle_bags.core_settings import CoreSettings
+from aisle_bags.event_order import Logged
 from aisle_bags.offline import OfflineResult, OfflineRunner
 from aisle_contract import conversions, qos
 from aisle_contract.record_topics import INPUT_RECORDS
@@ -115,7 +116,7 @@ def replay(
     The bag is read from its beginning to its end and never held. ``publish`` is called with each record that a core gives (without it
     the result collects them, all of them); ``taken``, for progress, with the time (ns) up to which the recording has been replayed.
     ``processes``: 1, 2 (the shelf monitor in its own) or 3 (the tracker too, unless there are images to look into); by default 3 where
-    there is more than one processor and enough to do. Each process reads the bag once, if at all. Raises BagError.
+    there is more than one processor and enough to do. Raises BagError.
     """
     tasks = _tasks(reader, plan, store, settings)
     here, elsewhere = _places(tasks, processes or _processes_for(plan))
@@ -124,8 +125,7 @@ def replay(
     with ExitStack() as stack:
         stack.enter_context(seldom_collected())
         others = [stack.enter_context(CoreProcess(group)) for group in elsewhere]
-        topics_here = {topic for _, task in here for topic in task.topics}
-        runs = run_here(here, _logged(reader, plan, topics_here, detectors)) if here else []
+        runs = run_here(here, lambda topics: _logged(reader, plan, topics, detectors))
         for (stamp_ns, _), what in merged([*runs, *others]):
             if isinstance(what, StepResult):
                 runner.take(what)
@@ -166,7 +166,7 @@ def _processes_for(plan: ReplayPlan) -> int:
     return 3 if worth and len(os.sched_getaffinity(0)) > 1 else 1
 
 
-def _logged(reader: BagReader, plan: ReplayPlan, topics: set[str], detectors: CameraDetectors | None) -> Iterator[tuple[int, str, Record]]:
+def _logged(reader: BagReader, plan: ReplayPlan, topics: Collection[str], detectors: CameraDetectors | None) -> Iterator[Logged]:
     """Log time, topic and record of the messages of some planned topics, images as the detections that a detector finds."""
     for message in reader.messages(topics):
         yield message.log_time_ns, message.topic, _record(reader, plan, message, detectors)

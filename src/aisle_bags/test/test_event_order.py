@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisle_bags.core_runs import parts_of
 from aisle_bags.event_order import EventOrder
 from aisle_contract.records import GateEvent, GateEventKind, Record
 
@@ -64,15 +63,3 @@ def test_a_stamp_far_ahead_comes_last_and_takes_nothing_with_it() -> None:
     order = EventOrder(logged((0, 9999, "a"), *((number, number, "b") for number in range(60))), 10 * SECOND)
     assert [key[0] // SECOND for key, _ in order] == [*range(60), 9999]
     assert not order.late
-
-
-def test_parts_of_what_is_read_once_keep_their_order_however_they_are_asked() -> None:
-    entries = list(logged(*((number, number, "abc"[number % 3]) for number in range(20))))
-    read = iter(entries)
-    first, second = parts_of(read, [["a"], ["b", "c"]])
-    found = [next(second)]
-    assert next(read) is entries[2]
-    assert next(first) is entries[0]
-    found += second
-    assert found == [entry for number, entry in enumerate(entries) if number % 3 and number != 2]
-    assert [entry[1] for entry in first] == ["a"] * 6

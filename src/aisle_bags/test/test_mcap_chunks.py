@@ -13,7 +13,7 @@ from mcap.reader import SeekingReader
 from mcap.summary import Summary
 from mcap.writer import CompressionType, IndexType, Writer
 
-from aisle_bags.mcap_chunks import stored_messages
+from aisle_bags.mcap_chunks import Chunks, stored_messages
 
 
 def file(log_times: list[int], compression: CompressionType = CompressionType.ZSTD, indexes: IndexType = IndexType.ALL) -> IO[bytes]:
@@ -43,7 +43,7 @@ def by_library(stream: IO[bytes], topics: str) -> list[tuple[int, int, bytes]]:
 def by_chunks(stream: IO[bytes], topics: str) -> list[tuple[int, int, bytes]]:
     summary = summary_of(stream)
     channels = {number for number, channel in summary.channels.items() if channel.topic in topics}
-    found = chain.from_iterable(stored_messages(stream, summary, channels))
+    found = chain.from_iterable(stored_messages(Chunks(stream), summary, channels))
     return [(time, channel, data) for time, _, channel, data, _, _ in found]
 
 
@@ -60,7 +60,7 @@ def test_any_order_of_storage_gives_the_librarys_order(log_times, topics, compre
 
 def test_chunks_are_read_one_after_the_other() -> None:
     stream = file(list(range(300)))
-    messages = stored_messages(stream, summary_of(stream), {1, 2, 3})
+    messages = stored_messages(Chunks(stream), summary_of(stream), {1, 2, 3})
     next(messages)
     assert stream.tell() < len(stream.getvalue()) / 10
 
@@ -71,4 +71,18 @@ def test_damage_is_noticed() -> None:
     stream.seek(summary.chunk_indexes[1].chunk_start_offset + 80)
     stream.write(b"\xff\xff\xff")
     with pytest.raises(Exception, match=r"(?i)crc"):
-        list(stored_messages(stream, summary, {1, 2, 3}))
+        list(stored_messages(Chunks(stream), summary, {1, 2, 3}))
+
+
+def test_chunks_are_kept_while_there_is_room() -> None:
+    stream = file(list(range(300)))
+    indexes = summary_of(stream).chunk_indexes
+    sizes = [index.uncompressed_size for index in indexes]
+    chunks = Chunks(stream, kept_bytes=sum(sizes[:3]))
+    first = [chunks.data(index) for index in indexes[:3]]
+    assert [chunks.data(index) for index in reversed(indexes[:3])] == first[::-1]
+    assert all(chunks.data(index) is data for index, data in zip(indexes[:3], first, strict=True))
+    everything = [chunks.data(index) for index in indexes]
+    assert sum(map(len, chunks._kept.values())) <= sum(sizes[:3])
+    assert chunks.data(indexes[-1]) is everything[-1]
+    assert chunks.data(indexes[0]) == first[0]

@@ -167,7 +167,7 @@ class VisitIdentities:
         reach = self._config.contact_m
         until_ns = stamp_ns + int(self._config.contact_s * NANOSECONDS)
         places = [(visit, *tracks[visit].position.tolist()) for visit in visits]
-        pairs = [(one, other) for (one, x, y), (other, u, v) in combinations(places, 2) if math.hypot(x - u, y - v) < reach]
+        pairs = [(one, other) for (one, x, y), (other, u, v) in combinations(places, 2) if abs(x - u) < reach > math.hypot(x - u, y - v)]
         for first, second in pairs:
             since_ns, _ = self._watched[first].contacts.get(second, (stamp_ns, 0))
             self._watched[first].contacts[second] = self._watched[second].contacts[first] = since_ns, until_ns
