@@ -40,6 +40,8 @@ _SIDEWAYS_M = tuple(np.arange(-6, 7) * 0.1)
 _STANDING_APART_M = 0.5
 _COMFORTABLE_GAP_M = 0.8
 _ARRIVED_M = 0.1
+#: Who has come so near to the place outside the exit is gone, the latter if others are in the way.
+_OUT_M, _OUT_HELD_UP_M = 0.15, 0.5
 #: One after the other through the entrance.
 _GATE_HEADWAY_S = 1.5
 _TURN_S = 0.6
@@ -217,7 +219,9 @@ class CrowdWorld:
         self._last_entry_s = now
 
     def _is_out(self, person: _Person) -> bool:
-        return bool(np.linalg.norm(person.place - self._grid.points[self._outside_out]) < 0.15)
+        # Two who come there at once would otherwise wait for each other.
+        near = _OUT_M if person.waiting_s < _LOOSEN_AFTER_S else _OUT_HELD_UP_M
+        return bool(np.linalg.norm(person.place - self._grid.points[self._outside_out]) < near)
 
     def _visit(self, person: _Person) -> Visit:
         path = np.array([*person.path, person.place])

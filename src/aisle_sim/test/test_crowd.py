@@ -43,6 +43,7 @@ def lived(store, config, seconds, seed=0, profile="clean"):
     visits = []
     while world.now_s < seconds or world.people:
         visits += world.step(open_for_entry=world.now_s < seconds)
+        assert world.now_s < seconds + 600, f"{world.people} people have been stuck for long"
     return world, visits
 
 
@@ -114,6 +115,18 @@ def test_bodies_stay_out_of_shelves_and_mostly_apart(small_store, busy):
     apart = np.concatenate([np.linalg.norm(a - b, axis=1) for i, a in enumerate(paths) for b in paths[:i]])
     apart = apart[np.isfinite(apart)]
     assert apart.min() > 0.44
+
+
+def test_two_who_come_to_the_exit_at_once_both_get_out(small_store):
+    world = CrowdWorld(small_store, BUSY, PROFILES["clean"], 0)
+    while len(world._people) < 2:
+        world.step(open_for_entry=True)
+    outside = world._grid.points[world._outside_out]
+    for person, side in zip(world._people, (-0.3, 0.3), strict=True):
+        person.place, person.busy_until_s, person.stop = outside + np.array([side, 0.0]), 0.0, None
+        person.leaving, person.goal = True, world._outside_out
+    left = [visit for _ in range(100) for visit in world.step(open_for_entry=False)]
+    assert len(left) == 2
 
 
 def test_hands_are_at_the_plates_when_goods_move(small_store, busy):
