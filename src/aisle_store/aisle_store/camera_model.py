@@ -70,7 +70,10 @@ class Camera:
         return pixels, depth
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Unit directions [N, 3] in the store frame of pixels [N, 2]; NaN for pixels that no point within ``radius_limit`` projects to."""
+        """Unit directions [N, 3] in the store frame of pixels [N, 2]; NaN for pixels that no point within ``radius_limit`` projects to.
+
+        With tangential distortion, which folds before the limit on one side, also for some pixels from 0.9 of the limit on.
+        """
         pixels = np.asarray(pixels, dtype=float).reshape(-1, 2)
         focal, centre = self.matrix[[0, 1], [0, 1]], self.matrix[:2, 2]
         normalised = self._undistorted((pixels - centre) / focal)
