@@ -5,6 +5,7 @@ Each process reads its part of the bag itself, so that only what its cores give 
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing
 import pickle
@@ -30,8 +31,10 @@ from aisle_store.store import Store
 
 #: New objects after which garbage is looked for.
 _COLLECTED_EVERY = 70_000
-#: Steps that cross over together: one at a time would cost more than the work. It blocks while the other side has not taken them.
+#: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet.
 _BATCH = 32
+#: So much may wait to be taken: tracks of some seconds.
+_WAITING_BYTES = 1 << 20
 #: Moment, records (tracks packed) and warnings of one step; None in place of warnings for a record as it was read.
 _Sent = tuple[Moment, list[Any], "list[str] | None"]
 
@@ -100,6 +103,7 @@ class CoreProcess:
         self._name = " and ".join(task.name for _, task in tasks)
         context = multiprocessing.get_context("fork" if can_fork() else "spawn")
         self._receiver, sender = context.Pipe(duplex=False)
+        _widen(sender)
         self._process = context.Process(target=_run, args=(tasks, sender, self._receiver), daemon=True, name=self._name)
         with warnings.catch_warnings():
             # Python counts native threads too: those of OpenBLAS, which takes care of forks itself.
@@ -139,6 +143,12 @@ class CoreProcess:
             else:
                 for moment, records, warnings in told:
                     yield moment, records[0] if warnings is None else StepResult([_arrived(record) for record in records], warnings)
+
+
+def _widen(pipe: Connection) -> None:
+    """Lets more wait in a pipe, where the system can: two processes that do now more, now less stop each other less often."""
+    with suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _WAITING_BYTES)
 
 
 @contextmanager
