@@ -8,6 +8,7 @@ Each line takes the cheaper of the two; if the sum over a cart exceeds what a pe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,7 +46,7 @@ def decide(lines: Sequence[PricedLine], config: CheckoutConfig) -> Decision:
     """Chooses for one cart. Equal costs are decided for review over both others, and for charging over dropping."""
     charging = [(1.0 - line.probability) * float(line.value) * config.overcharge_cost for line in lines]
     dropping = [line.probability * float(line.value) * config.lost_sale_cost for line in lines]
-    expected = sum(map(min, charging, dropping))
+    expected = math.fsum(map(min, charging, dropping))
     if expected >= config.review_cost and expected > 0.0:
         return Decision(True, tuple(range(len(lines))), expected)
     kept = tuple(number for number in range(len(lines)) if charging[number] <= dropping[number])

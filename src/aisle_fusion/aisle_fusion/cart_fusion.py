@@ -12,6 +12,7 @@ open carts it is left out.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -315,7 +316,7 @@ class CartFusion:
         parts = opposite_parts(event, order, self._config.least_part_kg)
         if len(parts) < 2:
             return []
-        apart = sum(self._judge_of(part, ahead).log_evidence for part in parts)
+        apart = math.fsum(self._judge_of(part, ahead).log_evidence for part in parts)
         return parts if separate_gain(judge.log_evidence, apart, event, len(parts)) > 0 else []
 
     def _joined_with_next(self, event: ShelfEvent, judge: EventJudge) -> list[ShelfEvent]:
@@ -383,7 +384,7 @@ class CartFusion:
         judged = self._judged[number]
         posterior = self._hypotheses.posterior(number)
         event = judged.event
-        if sum(p for judgement, p in posterior.items() if any(move.visit for move in judgement)) >= 0.5:
+        if math.fsum(p for judgement, p in posterior.items() if any(move.visit for move in judgement)) >= 0.5:
             return
         nothing = posterior.get((), 0.0) >= 0.5
         if nothing and abs(judged.change) < _GOODS_SHARE * self._lightest_kg[event.gondola, event.shelf]:

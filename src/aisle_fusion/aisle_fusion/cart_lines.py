@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ class CartLines:
     def _evidence(self, number: int, move: Move, hypotheses: StoreHypotheses, judged: JudgedEvent) -> Evidence:
         event = judged.event
         posterior = hypotheses.posterior(number)
-        probability = sum(p for judgement, p in posterior.items() if move in judgement)
+        probability = math.fsum(p for judgement, p in posterior.items() if move in judgement)
         other, other_probability = next(((j, p) for j, p in posterior.items() if move not in j), (None, 0.0))
         return Evidence(
             event.event,

@@ -202,7 +202,7 @@ class EventJudge:
         standing = self._standing.get(move.product)
         prior = self._elsewhere(move.product, move.quantity) / len(self._likelihood.single)
         weight = self._likelihood.single * (prior if standing is None else standing + prior)
-        strays = self._config.stray_share * sum(likelihood for _, likelihood in candidate.strays) if move.quantity > 0 else 0.0
+        strays = self._config.stray_share * math.fsum(likelihood for _, likelihood in candidate.strays) if move.quantity > 0 else 0.0
         total = float(weight.sum())
         self._planogram.observe(self._shelf, move.product, weight / total, probability * total / (total + strays))
 
@@ -276,7 +276,7 @@ class EventJudge:
             return candidate.log_likelihood
         place = candidate.home + candidate.elsewhere
         if len(candidate.judgement) == 1 and _takes(candidate.judgement):
-            place += self._config.stray_share * sum(likelihood for _, likelihood in candidate.strays)
+            place += self._config.stray_share * math.fsum(likelihood for _, likelihood in candidate.strays)
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)

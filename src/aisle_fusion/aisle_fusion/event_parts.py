@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,7 @@ def join_gain(
     ``taken_again``: log evidence of two together, if the second takes what the first put.
     """
     changes = [float(event.change.sum()) for event in events]
-    total = abs(sum(changes))
+    total = abs(math.fsum(changes))
     if all(change * changes[0] > 0 for change in changes):
         chance = (config.split_share / max(total, 1e-3)) ** (len(parts) - 1)
     elif len(parts) == 2:
@@ -103,7 +104,7 @@ def join_gain(
         chance = config.rest_share / config.rest_kg * float(np.exp(-hand / config.rest_kg - apart_s / config.rest_s))
     else:
         chance = 0.0
-    apart = np.logaddexp(sum(parts), taken_again + np.log(config.taken_again_share + 1e-300))
+    apart = np.logaddexp(math.fsum(parts), taken_again + np.log(config.taken_again_share + 1e-300))
     return float(whole - apart + np.log(chance + 1e-300))
 
 

@@ -8,6 +8,7 @@ counts, as if it were a few looks at most.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,7 +103,7 @@ class ItemSightings:
             if distance is not None:
                 near[visit.session] = float(np.exp(-0.5 * (distance / spread) ** 2))
         # What lies three deviations from every hand is nobody's.
-        total = sum(near.values()) + float(np.exp(-4.5))
+        total = math.fsum(near.values()) + float(np.exp(-4.5))
         belongs = {visit: self._config.sighting_trust * weight / total for visit, weight in near.items()}
         likelihoods = np.asarray(seen.likelihoods, dtype=float)
         mean = float(likelihoods.sum()) / self._catalogue

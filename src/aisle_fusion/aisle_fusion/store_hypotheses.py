@@ -137,7 +137,7 @@ class _Group:
             for cart, pieces in hypothesis.counts.items():
                 if pieces > 0:
                     having[cart].append(weight)
-        return {cart: 1.0 - sum(weights) for cart, weights in having.items()}
+        return {cart: 1.0 - math.fsum(weights) for cart, weights in having.items()}
 
     @cached_property
     def carts(self) -> frozenset[tuple[str, str]]:
@@ -154,7 +154,7 @@ class _Group:
         for hypothesis, weight in zip(self.hypotheses, self.weights, strict=True):
             for stray in set(hypothesis.strays):
                 standing.setdefault(stray, []).append(weight)
-        return {stray: sum(weights) for stray, weights in standing.items()}
+        return {stray: math.fsum(weights) for stray, weights in standing.items()}
 
     @cached_property
     def people(self) -> dict[int, frozenset[str]]:

@@ -199,8 +199,8 @@ class VisitIdentities:
                     continue
                 gains = [self._gain(*way) for way in ((first, second, seen[first]), (second, first, seen[second])) if way[2] is not None]
                 # Both must say so: one alone may be somebody else.
-                if gains and min(gains) > _LEAST_GAIN and sum(gains) > best:
-                    best, pair = sum(gains), (first, second)
+                if gains and min(gains) > _LEAST_GAIN and math.fsum(gains) > best:
+                    best, pair = math.fsum(gains), (first, second)
         return pair
 
     def _gain(self, visit: str, other: str, seen: tuple[float, bool]) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -15,6 +17,11 @@ from aisle_fusion.shelf_monitor_levels import HISTORY, SHORT, PlateLevels
 from aisle_fusion.shelf_monitor_samples import GLITCH_KG, SampleBins
 
 PERIOD_NS = 16_666_667
+
+
+def plain_sum(values: list[float]) -> float:
+    """One after another; ``sum`` makes up for rounding from Python 3.12 on."""
+    return functools.reduce(operator.add, values)
 
 
 class PlainBins:
@@ -52,7 +59,7 @@ class PlainBins:
             for number in range(first, end):
                 taken = [x for k, (n, x) in enumerate(placed) if n == number and k not in glitches]
                 if taken:
-                    self.last[column] = loads[number - first, column] = sum(taken) / len(taken)
+                    self.last[column] = loads[number - first, column] = plain_sum(taken) / len(taken)
         return loads
 
 
