@@ -306,14 +306,17 @@ def _shelf_event_to_message(event: ShelfEvent) -> Any:
         plates=list(event.plates),
         change=_doubles(event.change),
         deviation=_doubles(event.deviation),
+        changed=[time_message(int(changed_ns)) for changed_ns in event.changed_ns],
     )
 
 
 def _shelf_event_from_message(message: Any) -> ShelfEvent:
     plates = _strings(message.plates)
     change, deviation = _copied(message.change, np.float64), _copied(message.deviation, np.float64)
-    if not len(plates) == len(change) == len(deviation):
-        sizes = f"{len(plates)} plates, {len(change)} changes, {len(deviation)} deviations"
+    # Recordings from before there was this field have none.
+    changed_ns = np.array([time_ns(stamp) for stamp in getattr(message, "changed", ())], dtype=np.int64)
+    if not len(plates) == len(change) == len(deviation) or len(changed_ns) not in (0, len(plates)):
+        sizes = f"{len(plates)} plates, {len(change)} changes, {len(deviation)} deviations, {len(changed_ns)} times of change"
         raise ValueError(f"shelf event '{message.event}': {sizes}, expected as many of each")
     return ShelfEvent(
         event=str(message.event),
@@ -325,6 +328,7 @@ def _shelf_event_from_message(message: Any) -> ShelfEvent:
         plates=plates,
         change=change,
         deviation=deviation,
+        changed_ns=changed_ns,
     )
 
 

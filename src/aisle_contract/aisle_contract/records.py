@@ -115,7 +115,8 @@ class ShelfEventStatus(IntEnum):
 class ShelfEvent:
     """One change of load on one shelf. A PROVISIONAL one may be told again and ends FINAL or RETRACTED, with the same id.
 
-    ``change`` and ``deviation`` float64 [plates] kg; negative change = something was taken."""
+    ``change`` and ``deviation`` float64 [plates] kg; negative change = something was taken. ``changed_ns`` int64 [plates]: when each plate
+    came to its new load; empty: not known (older recordings)."""
 
     event: str
     status: ShelfEventStatus
@@ -126,6 +127,7 @@ class ShelfEvent:
     plates: tuple[str, ...]
     change: np.ndarray
     deviation: np.ndarray
+    changed_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

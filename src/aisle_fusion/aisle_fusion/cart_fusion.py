@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,8 +60,11 @@ _FORESEEN_HYPOTHESES = 10
 _MOST_PARTS = 3
 #: Events at one time and this near to each other (m) may be one hand's.
 _ONE_HAND_M = 0.35
-#: Taking one thing and putting another takes one hand at least so long.
-_TAKE_AND_PUT_NS = NANOSECONDS
+#: Taking one thing and putting another takes one hand at least so long; so long must an event last that may be both, if it does not tell.
+_TAKE_AND_PUT_NS = NANOSECONDS // 2
+_TAKE_AND_PUT_EVENT_NS = NANOSECONDS
+#: From one place to another that is farther away than that a hand takes at least so long.
+_ELSEWHERE_NS = NANOSECONDS // 2
 #: Events that overlap by less than this were one after the other: loads take a while to be steady.
 _SETTLING_NS = NANOSECONDS // 4
 
@@ -126,7 +130,7 @@ class CartFusion:
         self._open: dict[str, ShelfEvent] = {}
         self._parts_taken = 0
         self._judged: dict[int, JudgedEvent] = {}
-        self._recent: deque[tuple[int, ShelfEvent, np.ndarray]] = deque(maxlen=200)
+        self._recent: deque[_Recent] = deque(maxlen=200)
         self._foreseen: dict[str, list[_Foreseen]] = {}
         self._events_foreseen = 0
         self._events_judged = 0
@@ -292,16 +296,21 @@ class CartFusion:
         )
         return EventJudge(self._planogram, self._weights, self._config, event, scene)
 
-    def _rivals(self, event: ShelfEvent) -> list[int]:
-        """Numbers of the judged events elsewhere at the same time: one person hardly did both."""
-        found = []
-        for number, other, place in self._recent:
-            overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
-            away = np.linalg.norm(self._place_of(event) - place) > _ONE_HAND_M
-            # One hand takes and puts one after the other.
-            hasty = other.event == event.event and event.end_ns - event.start_ns < _TAKE_AND_PUT_NS
-            if hasty or (away and overlap_ns > _SETTLING_NS):
-                found.append(number)
+    def _rivals(self, event: ShelfEvent) -> dict[int, Mapping[str, float]]:
+        """The judged events elsewhere at the same time, by number, with how near everybody was there: one person hardly did both."""
+        found = {}
+        for recent in self._recent:
+            other = recent.event
+            if other.event == event.event:
+                # One hand takes and puts one after the other.
+                unknown_ns = _TAKE_AND_PUT_NS * (event.end_ns - event.start_ns) // _TAKE_AND_PUT_EVENT_NS
+                rival = _apart_ns(event, other, unknown_ns) < _TAKE_AND_PUT_NS
+            else:
+                overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
+                away = overlap_ns > _SETTLING_NS and np.linalg.norm(self._place_of(event) - recent.place) > _ONE_HAND_M
+                rival = away and _apart_ns(event, other, 0) < _ELSEWHERE_NS
+            if rival:
+                found[recent.number] = recent.ratios
         return found
 
     def _place_of(self, event: ShelfEvent) -> np.ndarray:
@@ -367,7 +376,7 @@ class CartFusion:
         self._hypotheses.update(number, judge.judgements, judge.outcome, judge.dependence, judge.bounds)
         judge.learn(self._hypotheses.posterior(number))
         self._judged[number] = self._judged_event(event, judge)
-        self._recent.append((number, event, self._place_of(event)))
+        self._recent.append(_Recent(number, event, self._place_of(event), judge.ratios))
         for name in event.event.split("+"):
             self._forget_foreseen(name)
         self._report_unexplained(number, visits, result)
@@ -494,6 +503,24 @@ class CartFusion:
         self._sessions.close(visit.session)
         self._shown.pop(visit.session, None)
         self._forget_history()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recent:
+    """A judged event, its ``place`` float64 [3] m on the shelves, and the likelihood ratio of each visit to have moved something there."""
+
+    number: int
+    event: ShelfEvent
+    place: np.ndarray
+    ratios: Mapping[str, float]
+
+
+def _apart_ns(first: ShelfEvent, second: ShelfEvent, unknown_ns: int) -> int:
+    """How far apart in time the loads changed; ``unknown_ns`` if one of the events does not say when."""
+    if not len(first.changed_ns) or not len(second.changed_ns):
+        return unknown_ns
+    times = [int(event.changed_ns[np.argmax(np.abs(event.change))]) for event in (first, second)]
+    return abs(times[0] - times[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,7 +64,7 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     two_people_share: float = parameter(0.02, "Share of events that are a move each of two people", 0.0, 0.5)
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
-    both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
+    both_hands_share: float = parameter(0.05, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
 
 class Candidate(NamedTuple):
@@ -85,15 +85,15 @@ class Scene:
     """What is known at one event beside the weights.
 
     ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``chances``: the
-    probability that any of it is held (1 for what is not in it); ``strays``: what stands astray on the shelf; ``rivals``: numbers of the
-    events elsewhere at the same time; ``staff``: visits of people who work here; ``sights``: what was seen in hands.
+    probability that any of it is held (1 for what is not in it); ``strays``: what stands astray on the shelf; ``rivals``: the events
+    elsewhere at the same time, by number, with the likelihood ratio of each visit there; ``staff``: visits of people who work here; ``sights``: what was seen in hands.
     """
 
     proximities: Sequence[Proximity]
     holdings: Mapping[tuple[str, str], int]
     strays: Sequence[Stray]
     chances: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    rivals: Collection[int] = ()
+    rivals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     staff: Collection[str] = ()
     sights: EventSights = field(default_factory=EventSights)
 
@@ -114,7 +114,8 @@ class EventJudge:
         self._planogram = planogram
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
-        self._ratios = self._ratios_near(self._likelihood.share)
+        #: Likelihood ratio of each visit to have moved something here, by hands and bodies.
+        self.ratios = self._ratios = self._ratios_near(self._likelihood.share)
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self.candidates = self._candidates()
@@ -217,11 +218,18 @@ class EventJudge:
         return log_prior
 
     def _rival_prior(self, hypothesis: Hypothesis, judgement: Judgement) -> float:
-        """Log prior of who it was, given who moved things elsewhere at the same time."""
+        """Log prior of who it was, given who moved things elsewhere at the same time. A hand that was there for that is near here for no
+        further reason: its nearness counts once."""
         if not self._scene.rivals:
             return 0.0
-        busy = {move.visit for number in self._scene.rivals for move in hypothesis.judgements.get(number, ()) if move.visit}
-        return float(np.log(self._config.both_hands_share)) * len(busy & {move.visit for move in judgement})
+        moving = {move.visit for move in judgement if move.visit}
+        log_prior = 0.0
+        for number, ratios in self._scene.rivals.items():
+            busy = {move.visit for move in hypothesis.judgements.get(number, ()) if move.visit}
+            for visit in sorted(busy & moving):
+                counted_twice = min(self._ratios.get(visit, 1.0), ratios.get(visit, 1.0))
+                log_prior += math.log(self._config.both_hands_share + 1e-300) - max(0.0, math.log(counted_twice))
+        return log_prior
 
     def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
         """Log prior of picks in a pair: what has no home on this shelf is taken from it only where a piece was put before."""

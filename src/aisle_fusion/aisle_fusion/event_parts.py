@@ -69,8 +69,10 @@ def joined(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> ShelfE
     rested = first.change.sum() * second.change.sum() < 0
     hand = min(first, second, key=lambda part: abs(float(part.change.sum()))) if rested else None
     plates = tuple(dict.fromkeys((*first.plates, *second.plates)))
-    change, variance = dict.fromkeys(plates, 0.0), dict.fromkeys(plates, 0.0)
+    change, variance, changed = dict.fromkeys(plates, 0.0), dict.fromkeys(plates, 0.0), dict.fromkeys(plates, 0)
     for event in (first, second):
+        for plate, changed_ns in zip(event.plates, event.changed_ns.tolist(), strict=False):
+            changed[plate] = max(changed[plate], changed_ns)
         for plate, kilograms, deviation in zip(event.plates, event.change, event.deviation, strict=True):
             unsteady = config.rest_unsteadiness * float(kilograms) if event is hand else 0.0
             change[plate] += float(kilograms)
@@ -83,6 +85,7 @@ def joined(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> ShelfE
         plates=plates,
         change=np.array(list(change.values())),
         deviation=np.sqrt(np.array(list(variance.values()))),
+        changed_ns=np.array(list(changed.values())) if len(first.changed_ns) and len(second.changed_ns) else np.zeros(0, dtype=np.int64),
     )
 
 
@@ -115,7 +118,8 @@ def separate_gain(whole: float, apart: float, event: ShelfEvent, parts: int) -> 
 
 def _only(event: ShelfEvent, chosen: list[int]) -> ShelfEvent:
     plates = tuple(event.plates[i] for i in chosen)
-    return replace(event, plates=plates, change=event.change[chosen], deviation=event.deviation[chosen])
+    changed_ns = event.changed_ns[chosen] if len(event.changed_ns) else event.changed_ns
+    return replace(event, plates=plates, change=event.change[chosen], deviation=event.deviation[chosen], changed_ns=changed_ns)
 
 
 def _strong_plates(event: ShelfEvent) -> set[str]:

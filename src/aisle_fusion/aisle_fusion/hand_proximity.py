@@ -1,7 +1,8 @@
 """How well a person's hands and body fit to a change of load: likelihood ratios against "somebody else, anywhere".
 
-A hand is at the plates when the load changes: between shortly before it begins and the end, and in a long event (a hand that rested there
-first, a load that took long to be steady) at any time of it. The wrist's distance is that to the space above a plate where a hand can be;
+A hand is at a plate when its load changes: around the time at which the plate came to its new load, where the event says so. That time may
+be wrong, and older recordings do not have it: then it is between shortly before the event begins and its end, and in a long event (a hand
+that rested there first, a load that took long to be steady) at any time of it. The wrist's distance is that to the space above a plate where a hand can be;
 the body must stand in front of the shelf within an arm's reach. Both ratios have floors, since wrists are now and then wrong and people
 reach around others.
 """
@@ -60,6 +61,9 @@ class ProximityConfig:
     reach_m: float = parameter(0.7, "How far in front of a shelf's edge a person can stand and still reach it (m)", 0.3, 2.0)
     lead_s: float = parameter(0.25, "The hand comes this long before the load begins to change (s)", 0.0, 5.0)
     trail_s: float = parameter(0.15, "The hand may leave this long after the load was steady again (s)", 0.0, 5.0)
+    before_s: float = parameter(0.4, "Where it is known when a plate came to its new load the hand is there so long before (s)", 0.0, 5.0)
+    after_s: float = parameter(0.2, "The same, after it (s)", 0.0, 5.0)
+    misdated_share: float = parameter(0.1, "How often that time is wrong, and the hand was there at any time of the event", 0.0, 1.0)
     change_s: float = parameter(25.0, "The load goes or comes within this time before it is steady, however long the event (s)", 0.1, 120.0)
     longest_unseen_s: float = parameter(20.0, "A person out of view for longer is not thought to have taken anything (s)", 0.0, 600.0)
 
@@ -78,7 +82,7 @@ class _Seen:
     """One person's samples at a shelf. float64 [P, N] m: the body's distances along the shelf and before or behind where one stands
     (``aside``, ``outside``); float64 [P, N, 2]: each wrist's distance to where it is while the hand is at the plate (``hand``, m; NaN where
     it is not known) and its own variance in that direction (``variance``, m^2); float64 [N, 2]: how exactly a wrist is known, 1 .. 0
-    (``exactness``); standard deviation of the body [N] m."""
+    (``exactness``); standard deviation of the body [N] m; ``stamps_ns`` [N]."""
 
     aside: np.ndarray
     outside: np.ndarray
@@ -86,6 +90,25 @@ class _Seen:
     variance: np.ndarray
     exactness: np.ndarray
     deviation: np.ndarray
+    stamps_ns: np.ndarray
+
+    def during(self, window: _Window) -> _Seen | None:
+        """What of it is about a window's plates and time; None if that is nothing."""
+        then = np.flatnonzero((self.stamps_ns >= window.start_ns) & (self.stamps_ns <= window.end_ns))
+        if not len(then):
+            return None
+        then, at = slice(int(then[0]), int(then[-1]) + 1), window.plates
+        hands = self.hand[at, then], self.variance[at, then], self.exactness[then]
+        return _Seen(self.aside[at, then], self.outside[at, then], *hands, self.deviation[then], self.stamps_ns[then])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """The time in which a hand was at some ``plates`` (columns) if it moved what is there."""
+
+    plates: np.ndarray
+    start_ns: int
+    end_ns: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +151,7 @@ class _ShelfFront:
                 continue
             part = slice(start, start := start + len(found))
             hands = hand[:, part], variance[:, part], exactness[part]
-            yield _Seen(aside[:, part], outside[:, part], *hands, everybody.deviations[part])
+            yield _Seen(aside[:, part], outside[:, part], *hands, everybody.deviations[part], found.stamps_ns)
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [N, 3] of the store in every plate's coordinates [P, N, 3]."""
@@ -180,12 +203,26 @@ class HandProximity:
         present = [visit for visit in visits if visit.entered_ns <= end_ns and not (visit.left_ns and visit.left_ns < start_ns)]
         samples = {visit.session: self._samples(visit, start_ns, end_ns, newer or {}) for visit in present}
         seen = front.each_seen([found for found in samples.values() if found is not None], self._config.reach_m)
+        windows = self._windows(event, plates, start_ns, end_ns)
         measured = []
         for visit in present:
-            found = self._unseen(visit, start_ns, front) if samples[visit.session] is None else self._seen(next(seen))
+            found = self._unseen(visit, start_ns, front) if samples[visit.session] is None else self._seen(next(seen), windows)
             if found is not None:
                 measured.append(Proximity(visit.session, *found))
         return measured
+
+    def _windows(self, event: ShelfEvent, plates: Sequence[Plate], start_ns: int, end_ns: int) -> list[_Window]:
+        """By the times at which the event's plates changed; what is beside them goes with the strongest of them."""
+        if not len(event.changed_ns):
+            return []
+        strongest = int(event.changed_ns[np.argmax(np.abs(event.change))])
+        changed = dict(zip(event.plates, event.changed_ns.tolist(), strict=True))
+        times = np.array([changed.get(plate.plate, strongest) for plate in plates])
+        before_ns, after_ns = int(self._config.before_s * NANOSECONDS), int(self._config.after_s * NANOSECONDS)
+        return [
+            _Window(np.flatnonzero(times == time), max(start_ns, time - before_ns), min(end_ns, time + after_ns))
+            for time in dict.fromkeys(times.tolist())
+        ]
 
     def _front(self, event: ShelfEvent, plates: Sequence[Plate]) -> _ShelfFront:
         key = (event.gondola, event.shelf)
@@ -205,9 +242,21 @@ class HandProximity:
         parts = [part for part in parts if len(part)]
         return Samples.joined(parts) if parts else None
 
-    def _seen(self, seen: _Seen | None) -> tuple[np.ndarray, np.ndarray] | None:
+    def _seen(self, seen: _Seen | None, windows: Sequence[_Window]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ratios and distances [P]: around the time at which each plate changed or, as that may be wrong, at any time."""
         if seen is None:
             return None
+        ratio, distance = self._near(seen)
+        misdated = self._config.misdated_share
+        for window in windows:
+            then = seen.during(window)
+            if then is not None:
+                ratio_then, distance_then = self._near(then)
+                ratio[window.plates] = misdated * ratio[window.plates] + (1.0 - misdated) * ratio_then
+                distance[window.plates] = distance_then
+        return ratio, distance
+
+    def _near(self, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
         config = self._config
         aside, outside = median(seen.aside), median(seen.outside)
         body = self._body(aside, outside, float(median(seen.deviation)))

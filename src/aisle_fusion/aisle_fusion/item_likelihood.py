@@ -41,7 +41,8 @@ _LARGEST_PIECE_SPREAD = 0.06
 class WeightConfig:
     """Parameters of ``ItemLikelihood`` and ``ProductWeights``."""
 
-    gain_deviation: float = parameter(0.038, "Gain error of one plate, one standard deviation", 0.0, 0.5)
+    gain_deviation: float = parameter(0.038, "Gain error of one plate, one standard deviation, before sales tell of it", 0.0, 0.5)
+    gain_sales: float = parameter(10.0, "That is as sure as so many sales make it", 0.1, 1e6)
     offset_deviation_kg: float = parameter(
         0.0015, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
@@ -70,7 +71,7 @@ class ProductWeights:
         deviation = np.array([product.weight_deviation_kg for product in store.products.values()], dtype=float)
         self.piece_variance = np.minimum(deviation, _LARGEST_PIECE_SPREAD * self.kg) ** 2
         self.variance = (config.catalogue_deviation * self.kg) ** 2 + deviation**2 - self.piece_variance
-        self.gains = PlateGains(config.gain_deviation)
+        self.gains = PlateGains(config.gain_deviation, config.gain_sales)
 
     def rows(self, products: Sequence[str]) -> np.ndarray:
         return np.array([self.index[product] for product in products], dtype=int)
@@ -92,14 +93,22 @@ class ProductWeights:
 
 
 class PlateGains:
-    """What is known of each plate's gain error: nothing but its spread at first; sales of goods of known weight tell it.
+    """What is known of each plate's gain error: nothing but its spread at first; sales of goods of known weight tell it, and how far the
+    plates of this store err at all.
 
     A load that several plates share tells of their gains together; what that leaves in common between two plates is not kept.
     """
 
-    def __init__(self, deviation: float) -> None:
+    def __init__(self, deviation: float, sales: float) -> None:
+        """``deviation``: of the gain errors, for all that is known before the first sale, which is as sure as so many ``sales`` make it."""
         self._variance = deviation**2
+        self._sales = sales
         self._known: dict[ShelfKey, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def deviation(self) -> float:
+        """Spread of the gain errors of plates of which nothing is known."""
+        return float(np.sqrt(self._variance))
 
     def of(self, shelf: ShelfKey, plates: int) -> tuple[np.ndarray, np.ndarray]:
         """Gain errors [plates] of a shelf's plates from left to right, as shares of a load, and their variances [plates]."""
@@ -113,13 +122,26 @@ class PlateGains:
         """
         mean, spread = self.of(shelf, len(share))
         innovation = error - float(share @ mean)
-        total = variance + float(np.square(share) @ spread)
+        by_gains = float(np.square(share) @ spread)
+        total = variance + by_gains
+        # All that it may have been counts here, by its probability: what is beyond doubt errs less than the rest.
+        self._learn_spread(min(innovation**2, _ODD**2 * total), variance, by_gains, probability)
         certainty = max(0.0, (probability - _SURE) / (1.0 - _SURE))
         if innovation**2 > _ODD**2 * total or certainty == 0.0:
             return
         step = certainty * spread * share / total
         least = np.minimum(spread, _LEAST_GAIN_DOUBT**2)
         self._known[shelf] = (mean + step * innovation, np.maximum(spread * (1.0 - step * share), least))
+
+    def _learn_spread(self, squared: float, variance: float, by_gains: float, probability: float) -> None:
+        """A ``squared`` error of which ``variance`` was expected for other reasons and ``by_gains`` for the gains tells whether these err
+        more or less than was thought (a mean of ratios, each weighted by the inverse of its variance)."""
+        if by_gains <= 0.0:
+            return
+        weight = probability * (by_gains / (variance + by_gains)) ** 2
+        ratio = (squared - variance) / by_gains
+        self._sales += weight
+        self._variance = max(self._variance * (1.0 + weight / self._sales * (ratio - 1.0)), _LEAST_GAIN_DOUBT**2)
 
 
 class ItemLikelihood:
@@ -188,7 +210,7 @@ class ItemLikelihood:
         """
         error = abs(self.total) - kg
         deviation = float(np.sqrt(2.0 * (self.total_deviation**2 + self._config.offset_deviation_kg**2)))
-        elsewhere = float(np.hypot(deviation, np.sqrt(2.0) * self._config.gain_deviation * kg))
+        elsewhere = float(np.hypot(deviation, np.sqrt(2.0) * self._weights.gains.deviation * kg))
         return float(np.log((1 - _MOVED_SHARE) * _normal(error, deviation) + _MOVED_SHARE * _normal(error, elsewhere) + 1e-300))
 
     def nothing(self) -> float:

@@ -68,17 +68,23 @@ BOTH_WAYS = 4.0
 DOUBT_BINS = 60
 #: Below so many standard deviations there is nothing to doubt.
 LEAST_DOUBT_DEVIATIONS = 1.5
+#: How plates came to their loads is remembered for so many bins.
+TRACE_BINS = 600
+#: A plate has changed when it is nearer than this share of its change to what it shows in the end.
+HALF_WAY = 0.5
 
 
 @dataclass(frozen=True)
 class Change:
-    """Change of load of adjoining plates of one shelf. ``plates``: their columns; ``change`` and ``deviation`` [plates] kg."""
+    """Change of load of adjoining plates of one shelf. ``plates``: their columns; ``change`` and ``deviation`` [plates] kg;
+    ``changed_bins`` [plates]: when each of them came to what it shows in the end, for the last time."""
 
     start_bin: int
     settled_bin: int
     plates: np.ndarray
     change: np.ndarray
     deviation: np.ndarray
+    changed_bins: np.ndarray
 
     @property
     def total(self) -> float:
@@ -157,6 +163,9 @@ class ShelfChanges:
         self._chains: list[_Chain] = []
         #: Plates whose latest change showed only in the long run.
         self._hidden = np.zeros(len(capacity), dtype=bool)
+        #: Short means by bin modulo TRACE_BINS; from ``_trace_from`` on there are all.
+        self._trace = np.zeros((TRACE_BINS, len(capacity)))
+        self._trace_from = 0
         #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
         self.impossible: list[int] = []
@@ -166,6 +175,10 @@ class ShelfChanges:
         levels = self._levels
         outcome = Outcome()
         fresh = levels.triggered()
+        if self._chains:
+            self._trace[levels.bin % TRACE_BINS] = levels.mean
+        else:
+            self._trace_from = levels.bin + 1
         for chain in list(self._chains):
             self._judge(chain, fresh, outcome)
         if outcome.ended:
@@ -434,7 +447,20 @@ class ShelfChanges:
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
         own = plates[among(plates, chain.columns)]
         start = min(int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin, plateau.since - 1)
-        return Change(start, plateau.since, plates, change, deviation)
+        changed = self._changed_bins(plates, change, deviation, start, plateau.since)
+        return Change(start, plateau.since, plates, change, deviation, changed)
+
+    def _changed_bins(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, start: int, since: int) -> np.ndarray:
+        """The last bin [plates], from ``start`` to ``since``, in which each plate's short mean was still half its change or more off what it
+        shows in the end. That mean lags by as much as it is late. Plates that hardly changed are said to have changed with the strongest."""
+        traced = np.arange(max(start, self._trace_from, self._levels.bin - TRACE_BINS + 1), since + 1)
+        after = self._levels.level[plates] + change
+        off = np.abs(self._trace[traced[:, None] % TRACE_BINS, plates] - after) >= HALF_WAY * np.abs(change)
+        last = np.where(off.any(axis=0), since - np.argmax(off[::-1], axis=0), start) if len(traced) else np.full(len(plates), start)
+        size = np.abs(change)
+        strongest = int(np.argmax(size))
+        clear = size > np.maximum(CORE_DEVIATIONS * deviation, STRONG_SHARE * size[strongest])
+        return np.where(clear, last, last[strongest])
 
     def _is_significant(self, change: Change, factor: float) -> bool:
         """A change of the sum, or goods that came and goods that went: their sum may be nothing."""

@@ -102,6 +102,7 @@ class ShelfEventBook:
             plates=tuple(names[plate - first] for plate in change.plates),
             change=none if status == ShelfEventStatus.RETRACTED else change.change,
             deviation=none if status == ShelfEventStatus.RETRACTED else change.deviation,
+            changed_ns=(first_bin + change.changed_bins) * BIN_NS,
         )
 
     def _new_id(self, wanted: str) -> str:

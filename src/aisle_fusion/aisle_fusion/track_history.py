@@ -34,14 +34,17 @@ class Sample(NamedTuple):
 
 
 class Samples:
-    """A track over some time, one row a sample."""
+    """A track over some time, one row a sample. ``stamps_ns`` int64 [N]."""
 
-    def __init__(self, rows: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, stamps_ns: np.ndarray) -> None:
         self._rows = rows
+        self.stamps_ns = stamps_ns
 
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Samples:
-        return parts[0] if len(parts) == 1 else cls(np.concatenate([part._rows for part in parts]))
+        if len(parts) == 1:
+            return parts[0]
+        return cls(np.concatenate([part._rows for part in parts]), np.concatenate([part.stamps_ns for part in parts]))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -107,7 +110,7 @@ class TrackLife:
         """Samples with start <= stamp <= end."""
         first, last = bisect_left(self._stamps, start_ns), bisect_right(self._stamps, end_ns)
         self._write_up_to(last)
-        return Samples(self._rows[self._begin + first : self._begin + last])
+        return Samples(self._rows[self._begin + first : self._begin + last], np.array(self._stamps[first:last], dtype=np.int64))
 
     def nearest(self, stamp_ns: int) -> tuple[int, Sample]:
         """The sample nearest in time to ``stamp_ns`` and its stamp."""
