@@ -86,7 +86,8 @@ class Scene:
 
     ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``chances``: the
     probability that any of it is held (1 for what is not in it); ``strays``: what stands astray on the shelf; ``rivals``: the events
-    elsewhere at the same time, by number, with the likelihood ratio of each visit there; ``staff``: visits of people who work here; ``sights``: what was seen in hands.
+    elsewhere at the same time, by number, with the likelihood ratio of each visit there; ``staff``: visits of people who work here;
+    ``sights``: what was seen in hands.
     """
 
     proximities: Sequence[Proximity]
@@ -115,7 +116,7 @@ class EventJudge:
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         #: Likelihood ratio of each visit to have moved something here, by hands and bodies.
-        self.ratios = self._ratios = self._ratios_near(self._likelihood.share)
+        self.ratios = self._ratios_near(self._likelihood.share)
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self.candidates = self._candidates()
@@ -150,7 +151,7 @@ class EventJudge:
 
     def log_evidence_taken_again(self, kg: float) -> float:
         """Log density (per kg) of the event, if somebody took here what the same plates felt as ``kg`` when it was put there before."""
-        nearest = max(*self._ratios.values(), self._config.nobody_ratio) if self._ratios else self._config.nobody_ratio
+        nearest = max(*self.ratios.values(), self._config.nobody_ratio) if self.ratios else self._config.nobody_ratio
         place = self._config.stray_share * float(self._likelihood.single.max())
         return self._likelihood.again(kg) + float(np.log(nearest * place + 1e-300))
 
@@ -227,7 +228,7 @@ class EventJudge:
         for number, ratios in self._scene.rivals.items():
             busy = {move.visit for move in hypothesis.judgements.get(number, ()) if move.visit}
             for visit in sorted(busy & moving):
-                counted_twice = min(self._ratios.get(visit, 1.0), ratios.get(visit, 1.0))
+                counted_twice = min(self.ratios.get(visit, 1.0), ratios.get(visit, 1.0))
                 log_prior += math.log(self._config.both_hands_share + 1e-300) - max(0.0, math.log(counted_twice))
         return log_prior
 
@@ -312,7 +313,7 @@ class EventJudge:
                 home *= 1 - self._config.elsewhere_share
             strays = tuple((s, float(self._planogram.near(s) @ likelihood.single)) for s in self._scene.strays if s.product == product)
             # Who takes is asked once; who puts depends on what it is.
-            who = self._who(product, -sign, self._ratios) if who is None or sign > 0 else who
+            who = self._who(product, -sign, self.ratios) if who is None or sign > 0 else who
             for column, count in enumerate(_COUNTS):
                 if weight[row, column] < least:
                     continue
@@ -397,7 +398,7 @@ class EventJudge:
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
             float(np.log(self._config.pair_share))
-            + 2 * max(0.0, float(np.log(max(self._ratios.values(), default=1.0))))
+            + 2 * max(0.0, float(np.log(max(self.ratios.values(), default=1.0))))
             + (_PAIR_SIGHT if self._scene.sights else 0.0)
         )
         for index in best:
@@ -483,8 +484,8 @@ class EventJudge:
             here = near & (weight > 0.01 * weight.max())
             if here.any():
                 found[product] = np.flatnonzero(here)
-        nearest = max(self._ratios.values(), default=0.0)
-        others = {product for visit, product in self._scene.holdings if self._ratios.get(visit, 0.0) > 1e-2 * nearest}
+        nearest = max(self.ratios.values(), default=0.0)
+        others = {product for visit, product in self._scene.holdings if self.ratios.get(visit, 0.0) > 1e-2 * nearest}
         others |= {stray.product for stray in self._scene.strays}
         for product in others - set(found):
             found[product] = np.flatnonzero(near)

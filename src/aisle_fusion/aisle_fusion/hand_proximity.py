@@ -2,9 +2,9 @@
 
 A hand is at a plate when its load changes: around the time at which the plate came to its new load, where the event says so. That time may
 be wrong, and older recordings do not have it: then it is between shortly before the event begins and its end, and in a long event (a hand
-that rested there first, a load that took long to be steady) at any time of it. The wrist's distance is that to the space above a plate where a hand can be;
-the body must stand in front of the shelf within an arm's reach. Both ratios have floors, since wrists are now and then wrong and people
-reach around others.
+that rested there first, a load that took long to be steady) at any time of it. The wrist's distance is that to the space above a plate
+where a hand can be; the body must stand in front of the shelf within an arm's reach. Both ratios have floors, since wrists are now and then
+wrong and people reach around others.
 """
 
 from __future__ import annotations

@@ -103,6 +103,7 @@ class PlateGains:
         """``deviation``: of the gain errors, for all that is known before the first sale, which is as sure as so many ``sales`` make it."""
         self._variance = deviation**2
         self._sales = sales
+        #: Means, and the share of the store's variance that is left of each plate's.
         self._known: dict[ShelfKey, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
@@ -112,8 +113,8 @@ class PlateGains:
 
     def of(self, shelf: ShelfKey, plates: int) -> tuple[np.ndarray, np.ndarray]:
         """Gain errors [plates] of a shelf's plates from left to right, as shares of a load, and their variances [plates]."""
-        known = self._known.get(shelf)
-        return (np.zeros(plates), np.full(plates, self._variance)) if known is None else known
+        mean, share = self._known.get(shelf) or (np.zeros(plates), np.ones(plates))
+        return mean, share * self._variance
 
     def observe(self, shelf: ShelfKey, share: np.ndarray, error: float, variance: float, probability: float) -> None:
         """Takes a load that lay on the plates by ``share`` [plates] and was weighed with the relative ``error``.
@@ -124,14 +125,13 @@ class PlateGains:
         innovation = error - float(share @ mean)
         by_gains = float(np.square(share) @ spread)
         total = variance + by_gains
+        certainty = max(0.0, (probability - _SURE) / (1.0 - _SURE))
+        if innovation**2 <= _ODD**2 * total and certainty > 0.0:
+            step = certainty * spread * share / total
+            least = np.minimum(spread, _LEAST_GAIN_DOUBT**2)
+            self._known[shelf] = (mean + step * innovation, np.maximum(spread * (1.0 - step * share), least) / self._variance)
         # All that it may have been counts here, by its probability: what is beyond doubt errs less than the rest.
         self._learn_spread(min(innovation**2, _ODD**2 * total), variance, by_gains, probability)
-        certainty = max(0.0, (probability - _SURE) / (1.0 - _SURE))
-        if innovation**2 > _ODD**2 * total or certainty == 0.0:
-            return
-        step = certainty * spread * share / total
-        least = np.minimum(spread, _LEAST_GAIN_DOUBT**2)
-        self._known[shelf] = (mean + step * innovation, np.maximum(spread * (1.0 - step * share), least))
 
     def _learn_spread(self, squared: float, variance: float, by_gains: float, probability: float) -> None:
         """A ``squared`` error of which ``variance`` was expected for other reasons and ``by_gains`` for the gains tells whether these err

@@ -451,8 +451,9 @@ class ShelfChanges:
         return Change(start, plateau.since, plates, change, deviation, changed)
 
     def _changed_bins(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, start: int, since: int) -> np.ndarray:
-        """The last bin [plates], from ``start`` to ``since``, in which each plate's short mean was still half its change or more off what it
-        shows in the end. That mean lags by as much as it is late. Plates that hardly changed are said to have changed with the strongest."""
+        """The last bin [plates], from ``start`` to ``since``, in which each plate's short mean was still off what it shows in the end by
+        half its change or more. (That mean lags by as much as the step comes after the bin's beginning.) Plates that hardly changed are
+        said to have changed with the strongest."""
         traced = np.arange(max(start, self._trace_from, self._levels.bin - TRACE_BINS + 1), since + 1)
         after = self._levels.level[plates] + change
         off = np.abs(self._trace[traced[:, None] % TRACE_BINS, plates] - after) >= HALF_WAY * np.abs(change)

@@ -122,7 +122,7 @@ def test_a_plate_that_reads_low_is_known_after_some_sales():
 
 
 def test_gains_are_not_learned_from_doubtful_or_odd_readings():
-    gains = PlateGains(0.035)
+    gains = PlateGains(0.035, sales=1e6)
     one_plate = np.eye(4)[1]
     gains.observe(("1", "1"), one_plate, -0.05, 0.01**2, 0.8)
     gains.observe(("1", "1"), one_plate, -0.5, 0.01**2, 1.0)
@@ -131,8 +131,30 @@ def test_gains_are_not_learned_from_doubtful_or_odd_readings():
     assert np.allclose(variance, 0.035**2)
 
 
+@pytest.mark.parametrize("spread", [0.01, 0.08])
+def test_how_far_the_plates_of_a_store_err_is_learned(spread: float):
+    """From sales at many plates, each weighed once or twice."""
+    gains, rng = PlateGains(0.035, sales=10.0), np.random.default_rng(5)
+    errors = rng.normal(0.0, spread, (100, 3))
+    for shelf in range(100):
+        for _ in range(2):
+            share = rng.dirichlet(np.ones(3))
+            gains.observe(("1", str(shelf)), share, float(share @ errors[shelf]) + rng.normal(0.0, 0.005), 0.005**2, 0.99)
+    assert gains.deviation == pytest.approx(spread, rel=0.4)
+    assert gains.of(("2", "1"), 1)[1] == pytest.approx(gains.deviation**2)
+    mean, variance = gains.of(("1", "1"), 3)
+    assert np.all(variance < gains.deviation**2)
+    assert np.all(np.abs(mean - errors[1]) < 3 * np.sqrt(variance) + 0.01)
+
+
+def test_a_wild_reading_does_not_make_all_plates_doubtful():
+    gains = PlateGains(0.035, sales=10.0)
+    gains.observe(("1", "1"), np.eye(4)[1], -0.9, 0.01**2, 1.0)
+    assert gains.deviation < 0.05
+
+
 def test_a_load_on_two_plates_tells_of_both():
-    gains = PlateGains(0.035)
+    gains = PlateGains(0.035, sales=1e6)
     gains.observe(("1", "1"), np.array([0.5, 0.5, 0.0]), 0.03, 0.005**2, 1.0)
     mean, variance = gains.of(("1", "1"), 3)
     assert mean[0] == mean[1] > 0.02
