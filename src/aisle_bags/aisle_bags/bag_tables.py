@@ -75,8 +75,9 @@ def _weight_rows(record: ScaleReading) -> Iterator[tuple[Cell, ...]]:
 def _shelf_event_rows(record: ShelfEvents) -> Iterator[tuple[Cell, ...]]:
     for event in record.events:
         what = (event.event, event.status.name.lower(), event.gondola, event.shelf, event.start_ns, event.end_ns)
-        for plate, change, deviation in zip(event.plates, event.change, event.deviation, strict=True):
-            yield record.stamp_ns, *what, plate, _known(change), _known(deviation)
+        changed = event.changed_ns.tolist() or [None] * len(event.plates)
+        for plate, change, deviation, changed_ns in zip(event.plates, event.change, event.deviation, changed, strict=True):
+            yield record.stamp_ns, *what, plate, _known(change), _known(deviation), changed_ns
 
 
 def _detection_rows(record: PersonDetections) -> Iterator[tuple[Cell, ...]]:
@@ -136,6 +137,7 @@ TABLES: dict[str, RecordTable] = {
                 *_columns("start_ns end_ns", int),
                 *_columns("plate", str),
                 *_columns("change_kg deviation_kg", float),
+                *_columns("changed_ns", int),
             ),
             _shelf_event_rows,
         ),

@@ -55,7 +55,9 @@ def shelf_events(draw):
     plates = draw(some_ids)
     n = len(plates)
     status = draw(st.sampled_from(r.ShelfEventStatus))
-    return r.ShelfEvent(draw(ids), status, draw(ids), draw(ids), draw(stamps), draw(stamps), plates, draw(float64(n)), draw(float64(n)))
+    changed_ns = np.array(draw(st.lists(stamps, min_size=n, max_size=n) | st.just([])), dtype=np.int64)
+    measured = draw(float64(n)), draw(float64(n)), changed_ns
+    return r.ShelfEvent(draw(ids), status, draw(ids), draw(ids), draw(stamps), draw(stamps), plates, *measured)
 
 
 @st.composite

@@ -122,12 +122,16 @@ def gate_heartbeats(end: float, *events: tuple[float, str, str]) -> list[GateEve
     return sorted(found, key=lambda event: event.stamp_ns)
 
 
-def shelf_event(start: float, end: float, shelf: str, changes: dict[int, float], deviation: float = 0.001) -> ShelfEvent:
-    """``changes``: plate number -> kg."""
+def shelf_event(
+    start: float, end: float, shelf: str, changes: dict[int, float], deviation: float = 0.001, changed: dict[int, float] | None = None
+) -> ShelfEvent:
+    """``changes``: plate number -> kg; ``changed``: plate number -> s, for all of them or none."""
     plates = tuple(str(plate) for plate in changes)
     change = np.array(list(changes.values()))
     name = f"e_{shelf}_{start:g}_{plates[0]}"
-    return ShelfEvent(name, ShelfEventStatus.FINAL, "1", shelf, at(start), at(end), plates, change, np.full(len(change), deviation))
+    changed_ns = np.array([at(changed[plate]) for plate in changes] if changed else [], dtype=np.int64)
+    deviations = np.full(len(change), deviation)
+    return ShelfEvent(name, ShelfEventStatus.FINAL, "1", shelf, at(start), at(end), plates, change, deviations, changed_ns)
 
 
 def shelf_records(end: float, *events: ShelfEvent) -> list[ShelfEvents]:

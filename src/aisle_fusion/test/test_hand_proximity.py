@@ -12,13 +12,16 @@ from aisle_contract.records import BodyPoint, ShelfEvent, Track, Tracks
 from aisle_fusion.hand_proximity import HandProximity, Proximity, ProximityConfig
 from aisle_fusion.shopper_sessions import TrackSpan, Visit
 from aisle_fusion.track_history import TrackHistory
+from aisle_store.store import Plate
 
 STORE = small_store()
 EVENT = shelf_event(5, 6, "1", {3: -0.1})
 PLATES = [STORE.plate("1", "1", "3")]
 
 
-def measure(*walkers: Walker, event: ShelfEvent = EVENT, end: float = 10.0, change: tuple | None = None) -> dict[str, Proximity]:
+def measure(
+    *walkers: Walker, event: ShelfEvent = EVENT, end: float = 10.0, change: tuple | None = None, plates: list[Plate] = PLATES
+) -> dict[str, Proximity]:
     """``change``: arguments for ``with_right_wrist``."""
     history = TrackHistory(int(90e9))
     found = tracks_of(list(walkers), end)
@@ -30,7 +33,7 @@ def measure(*walkers: Walker, event: ShelfEvent = EVENT, end: float = 10.0, chan
         visit = Visit(walker.track, "", life.first_ns, life.seen_ns, life.newest.position, life.newest.velocity)
         visit.spans.append(TrackSpan(walker.track, life.first_ns, None if life.present else life.last_ns))
         visits.append(visit)
-    proximities = HandProximity(STORE, ProximityConfig(), history).measure(event, PLATES, visits)
+    proximities = HandProximity(STORE, ProximityConfig(), history).measure(event, plates, visits)
     return {proximity.visit: proximity for proximity in proximities}
 
 
@@ -52,6 +55,31 @@ def test_far_away_counts_less_than_nobody_known():
 def test_a_hand_that_came_at_another_time_is_not_the_one():
     found = measure(stands("a", 0.25).reach(1.0, 3.0, "1", 3), stands("b", 0.25).reach(4.8, 6.0, "1", 3))
     assert found["b"].ratio[0] > 4 * found["a"].ratio[0]
+
+
+def test_in_a_long_event_the_hand_is_there_when_the_plate_changes():
+    """One rests a hand there first, another takes something at the end."""
+    walkers = stands("a", 0.25).reach(2.0, 5.0, "1", 3), stands("b", 0.25).reach(5.8, 6.5, "1", 3)
+    known = measure(*walkers, event=shelf_event(2, 8, "1", {3: -0.1}, changed={3: 6.2}))
+    unknown = measure(*walkers, event=shelf_event(2, 8, "1", {3: -0.1}))
+    assert known["b"].ratio[0] > 4 * known["a"].ratio[0]
+    assert unknown["b"].ratio[0] == pytest.approx(unknown["a"].ratio[0], rel=0.3)
+
+
+def test_each_plate_has_its_own_time():
+    """Two hands in one event, one after the other at plates beside each other."""
+    walkers = stands("a", 0.25).reach(2.0, 3.0, "1", 3), stands("b", 0.45).reach(5.0, 6.0, "1", 4)
+    event = shelf_event(2, 8, "1", {3: -0.1, 4: -0.08}, changed={3: 2.6, 4: 5.6})
+    found = measure(*walkers, event=event, plates=[STORE.plate("1", "1", plate) for plate in ("2", "3", "4")])
+    assert found["a"].ratio[1] > 10 * found["b"].ratio[1]
+    assert found["b"].ratio[2] > 10 * found["a"].ratio[2]
+    # What did not change goes with what changed most.
+    assert found["a"].ratio[0] > found["b"].ratio[0]
+
+
+def test_a_wrong_time_does_not_rule_out_who_was_there():
+    found = measure(stands("a", 0.25).reach(2.0, 4.0, "1", 3), stands("b", 3.5), event=shelf_event(2, 8, "1", {3: -0.1}, changed={3: 7.5}))
+    assert found["a"].ratio[0] > 1.0 > found["b"].ratio[0]
 
 
 def test_a_hand_at_another_shelf_above_is_not_at_this_plate():

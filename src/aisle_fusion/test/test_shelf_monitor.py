@@ -72,7 +72,17 @@ def events_of(plates: Plates, **options: object) -> list[ShelfEvent]:
 
 def content(reports: list[ShelfEvents]) -> list[tuple]:
     return [
-        (report.stamp_ns, e.event, e.status, e.start_ns, e.end_ns, e.plates, e.change.tobytes(), e.deviation.tobytes())
+        (
+            report.stamp_ns,
+            e.event,
+            e.status,
+            e.start_ns,
+            e.end_ns,
+            e.plates,
+            e.change.tobytes(),
+            e.deviation.tobytes(),
+            e.changed_ns.tobytes(),
+        )
         for report in reports
         for e in report.events
     ]
@@ -85,6 +95,21 @@ def test_a_pick_is_one_event_with_its_weight_place_and_time():
     assert second(event.start_ns) == pytest.approx(5.0, abs=0.15)
     assert second(event.end_ns) == pytest.approx(5.3, abs=0.25)
     assert event.event == f"e_1_1_{event.start_ns // 1_000_000}_5"
+
+
+def test_each_plate_says_when_it_changed():
+    """Two hands on one shelf that settles only after the second."""
+    (event,) = events_of(Plates(16).lift(5, 200, 5.0).lift(6, 150, 5.5))
+    changed = {plate: second(changed_ns) for plate, changed_ns in zip(event.plates, event.changed_ns.tolist(), strict=True)}
+    assert changed["5"] == pytest.approx(5.15, abs=0.1)
+    assert changed["6"] == pytest.approx(5.65, abs=0.1)
+
+
+def test_where_a_hand_rested_first_the_plate_changed_when_it_took():
+    (event,) = events_of(Plates(20).press(5, 1500, 5.0, 9.0).lift(5, 200, 8.9))
+    assert grams(event) == pytest.approx(-200, abs=5)
+    assert second(event.start_ns) == pytest.approx(5.0, abs=0.2)
+    assert [second(changed_ns) for changed_ns in event.changed_ns.tolist()] == pytest.approx([9.1] * len(event.plates), abs=0.2)
 
 
 def test_a_put_back_is_positive():
