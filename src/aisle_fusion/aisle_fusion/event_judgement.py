@@ -40,6 +40,9 @@ _MOST_JUDGEMENTS = 60
 #: Pairs of moves whose weight fits this much (nats) worse than that of other judgements are left out; most pairs that are tried.
 _PAIR_CUT = 7.0
 _MOST_PAIRS = 25
+#: Plates whose change is this share of the event's, or is clear of noise and goods by itself, may be those of one of two moves.
+_ACTIVE_SHARE = 0.08
+_CLEAR_DEVIATIONS, _LEAST_CLEAR_KG = 5.0, 0.015
 #: What sights of things in hands may add to a pair, at most that is thought of (nats).
 _PAIR_SIGHT = 6.0
 #: A hand near the plates tells no more than this (nats) about a second person in the same event.
@@ -472,7 +475,7 @@ class EventJudge:
 
     def _pair_places(self) -> dict[str, np.ndarray]:
         """Product -> places (indices) for those that may have stood at the plates that changed, sorted."""
-        active = np.flatnonzero(self._likelihood.share > 0.08)
+        active = np.flatnonzero((self._likelihood.share > _ACTIVE_SHARE) | self._likelihood.clear(_CLEAR_DEVIATIONS, _LEAST_CLEAR_KG))
         if not len(active):
             return {}
         near = np.zeros(len(self._likelihood.places), dtype=bool)

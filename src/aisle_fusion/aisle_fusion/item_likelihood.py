@@ -213,6 +213,10 @@ class ItemLikelihood:
         elsewhere = float(np.hypot(deviation, np.sqrt(2.0) * self._weights.gains.deviation * kg))
         return float(np.log((1 - _MOVED_SHARE) * _normal(error, deviation) + _MOVED_SHARE * _normal(error, elsewhere) + 1e-300))
 
+    def clear(self, deviations: float, least_kg: float) -> np.ndarray:
+        """bool [plates]: which of them changed by so many of their deviations and by so much."""
+        return np.abs(self.change) > np.maximum(deviations * self._deviation, least_kg)
+
     def nothing(self) -> float:
         """Log density (per kg) of the event's sum, times the share of such events, if no item was moved."""
         scale = self._config.nothing_scale_kg
