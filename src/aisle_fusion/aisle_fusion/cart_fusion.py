@@ -294,13 +294,15 @@ class CartFusion:
 
     def _rivals(self, event: ShelfEvent) -> list[int]:
         """Numbers of the judged events elsewhere at the same time: one person hardly did both."""
-        found = []
+        found, here = [], None
         for number, other, place in self._recent:
             overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
-            away = np.linalg.norm(self._place_of(event) - place) > _ONE_HAND_M
             # One hand takes and puts one after the other.
-            hasty = other.event == event.event and event.end_ns - event.start_ns < _TAKE_AND_PUT_NS
-            if hasty or (away and overlap_ns > _SETTLING_NS):
+            rival = other.event == event.event and event.end_ns - event.start_ns < _TAKE_AND_PUT_NS
+            if not rival and overlap_ns > _SETTLING_NS:
+                here = self._place_of(event) if here is None else here
+                rival = np.linalg.norm(here - place) > _ONE_HAND_M
+            if rival:
                 found.append(number)
         return found
 

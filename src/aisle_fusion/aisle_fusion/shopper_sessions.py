@@ -111,7 +111,8 @@ class ShopperSessions:
         self._history = history
         self._entrances = [gate for gate in store.gates.values() if gate.kind in (GateKind.ENTRANCE, GateKind.BOTH)]
         self._exits = [gate for gate in store.gates.values() if gate.kind in (GateKind.EXIT, GateKind.BOTH)]
-        self._doorways = {name: Doorway.of(gate.ends) for name, gate in store.gates.items()}
+        self._entry_doorways = [Doorway.of(gate.ends) for gate in self._entrances]
+        self._exit_doorways = [Doorway.of(gate.ends) for gate in self._exits]
         self._window_ns = int(config.gate_window_s * NANOSECONDS)
         self._visit_of_track: dict[str, Visit] = {}
         self._pending_entries: list[GateEvent] = []
@@ -120,6 +121,8 @@ class ShopperSessions:
         self._sessions_in_second: dict[str, int] = {}
         self._alerts: list[Alert] = []
         self._identities = VisitIdentities(config)
+        # Whether anybody may have moved, or been lost for long enough, since it was last asked who has left.
+        self._may_have_left = False
         #: Visits that are not closed yet, oldest first.
         self.visits: dict[str, Visit] = {}
 
@@ -131,6 +134,7 @@ class ShopperSessions:
             self._pending_exits.append(event)
 
     def take_tracks(self, tracks: Tracks) -> None:
+        self._may_have_left = True
         vanished = self._history.add(tracks)
         for life in vanished:
             visit = self._current_visit(life)
@@ -277,17 +281,23 @@ class ShopperSessions:
             self._leave(visit, stamp_ns)
 
     def _leave_at_exits(self, now_ns: int) -> None:
+        if not self._may_have_left:
+            return
+        self._may_have_left = False
         for visit in self.visits.values():
-            if not visit.inside or not visit.spans:
+            if visit.left_ns or not visit.spans:
                 continue
-            life = self._history.get(visit.track)
-            looked_at = visit.track, life.last_ns if life is not None else 0, visit.lost_ns > 0
+            life, lost_ns = self._history.get(visit.track), visit.lost_ns
+            if lost_ns and lost_ns + self._window_ns > now_ns:
+                self._may_have_left = True
+                continue
+            looked_at = visit.track, life.last_ns if life is not None else 0, lost_ns > 0
             # Most records bring nothing new about most people.
-            if life is None or visit.stayed == looked_at or (visit.lost_ns and visit.lost_ns + self._window_ns > now_ns):
+            if life is None or visit.stayed == looked_at:
                 continue
-            if visit.lost_ns and self._ended_at_exit(life):
+            if lost_ns and self._ended_at_exit(life):
                 self._leave(visit, life.seen_ns)
-            elif not visit.lost_ns and self._walked_out(life):
+            elif not lost_ns and self._walked_out(life):
                 self._leave(visit, life.last_ns)
             else:
                 visit.stayed = looked_at
@@ -295,13 +305,13 @@ class ShopperSessions:
     def _ended_at_exit(self, life: TrackLife) -> bool:
         position = life.newest.position
         path = _path(life, life.last_ns - self._window_ns)
-        near = self._near(self._exits, position, self._config.exit_radius_m)
+        near = _near(self._exit_doorways, position, self._config.exit_radius_m)
         return near or (not self._store.on_floor(position)[0] and any(path_crosses(path, gate.ends) for gate in self._exits))
 
     def _walked_out(self, life: TrackLife) -> bool:
         """Crossed an exit and has stayed outside since, for a second at least."""
         position = life.newest.position
-        if not self._near(self._exits, position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
+        if not _near(self._exit_doorways, position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
             return False
         if self._store.on_floor(position)[0]:
             return False
@@ -315,15 +325,19 @@ class ShopperSessions:
         self._identities.close(visit.session)
 
     def _expire_orphans(self, now_ns: int) -> None:
+        timeout_ns = self._config.orphan_timeout_s * NANOSECONDS
         for visit in self.visits.values():
-            if visit.orphaned and now_ns - visit.last_seen_ns >= self._config.orphan_timeout_s * NANOSECONDS:
+            if now_ns - visit.last_seen_ns >= timeout_ns and visit.orphaned:
                 visit.doubt("the shopper was lost from view inside and never seen again")
                 self._leave(visit, visit.last_seen_ns)
 
     # Tracks inside without a visit
 
     def _link_free_tracks(self, now_ns: int) -> None:
-        lives = [life for life in self._history if life.present and self._is_free(life, now_ns)]
+        bound = self._visit_of_track
+        # Most tracks are those of visits that have not ended, and this is asked with each record.
+        lives = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
+        lives = [life for life in lives if self._is_free(life, now_ns)]
         lives = [life for life in lives if not self._may_be_entering(life, now_ns) and self._is_person(life, now_ns)]
         lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
@@ -349,7 +363,7 @@ class ShopperSessions:
             return True
         # Ended by mistake, or came back: far from any exit long after leaving.
         gone_long_ago = not visit.inside and now_ns - visit.left_ns > 2 * self._window_ns
-        return gone_long_ago and not self._near(self._exits, life.newest.position, self._config.gate_radius_m)
+        return gone_long_ago and not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m)
 
     def _is_person(self, life: TrackLife, now_ns: int) -> bool:
         config, track = self._config, life.newest
@@ -361,7 +375,7 @@ class ShopperSessions:
         """Began at an entrance a short while ago: the gate's ENTRY, which names the shopper, is waited for."""
         if now_ns - life.first_ns > 2 * self._window_ns:
             return False
-        return self._near(self._entrances, life.oldest_position, self._config.gate_radius_m)
+        return _near(self._entry_doorways, life.oldest_position, self._config.gate_radius_m)
 
     def _is_duplicate(self, life: TrackLife) -> bool:
         """Stays with a visit's track, or began while a visit's track near it is not supported by any detection."""
@@ -437,6 +451,7 @@ class ShopperSessions:
             visit.spans[-1].to_ns = max(visit.lost_ns, visit.last_seen_ns)
         visit.spans.append(TrackSpan(life.track, from_ns))
         visit.lost_ns = 0 if life.present else life.last_ns
+        self._may_have_left = True
         visit.last_seen_ns, visit.last_position, visit.last_velocity = life.seen_ns, life.newest.position, life.newest.velocity
         self._visit_of_track[life.track] = visit
 
@@ -458,8 +473,9 @@ class ShopperSessions:
         silence_ns = self._config.gate_silence_s * NANOSECONDS
         return any(now_ns - heard_ns <= silence_ns for heard_ns in self._gate_heard_ns.values())
 
-    def _near(self, gates: Sequence[Gate], position: np.ndarray, radius: float) -> bool:
-        return any(self._doorways[gate.gate].is_within(radius, position) for gate in gates)
+
+def _near(doorways: Sequence[Doorway], position: np.ndarray, radius: float) -> bool:
+    return any(doorway.is_within(radius, position) for doorway in doorways)
 
 
 def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
