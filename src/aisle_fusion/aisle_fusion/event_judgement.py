@@ -66,6 +66,9 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
     both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
+#: Product and pieces that come (> 0) or go.
+_Item = tuple[str, int]
+
 
 class Candidate(NamedTuple):
     """A judgement, its log-likelihood without place and carts, and the place likelihoods under each way in which it could stand there.
@@ -385,24 +388,38 @@ class EventJudge:
         weight = self._likelihood.weight(rows[pair], counts[pair])
         best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
-        shaped, fits = [], []
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
             float(np.log(self._config.pair_share))
             + 2 * max(0.0, float(np.log(max(self._ratios.values(), default=1.0))))
             + (_PAIR_SIGHT if self._scene.sights else 0.0)
         )
-        for index in best:
-            # Sorted by weight, and a pattern only takes from it: what follows cannot be among the best any more.
-            if weight[index] < max(least, fits[-_MOST_PAIRS] if len(fits) >= _MOST_PAIRS else least):
-                break
-            a, b = moves[first[index]], moves[second[index]]
-            masses = (float(self._weights.kg[rows[first[index]]]) * a[1], float(self._weights.kg[rows[second[index]]]) * b[1])
-            shaped.append((float(weight[index]), self._likelihood.pair(masses, (places[a[0]], places[b[0]])), a, b))
-            insort(fits, shaped[-1][0] + shaped[-1][1])
+        best = best[weight[best] >= least]
+        tried = [(moves[a], moves[b]) for a, b in zip(first[best].tolist(), second[best].tolist(), strict=True)]
+        shaped = self._shaped(tried, weight[best].tolist(), (self._weights.kg[rows] * counts)[pair[best]], places)
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
         chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
         return [candidate for fit in chosen for candidate in self._pair(*fit, places, least_kept)]
+
+    def _shaped(
+        self, tried: Sequence[tuple[_Item, _Item]], weights: Sequence[float], masses: np.ndarray, places: Mapping[str, np.ndarray]
+    ) -> list[tuple[float, float, _Item, _Item]]:
+        """Log density of the weight and of the pattern, and the moves, of the pairs ``tried`` that may be among the best by both;
+        ``weights``: falling, ``masses`` kg [N, 2]."""
+        shaped: list[tuple[float, float, _Item, _Item]] = []
+        fits: list[float] = []
+        for start in range(0, len(tried), _MOST_PAIRS):
+            part = slice(start, start + _MOST_PAIRS)
+            if len(fits) >= _MOST_PAIRS and weights[start] < fits[-_MOST_PAIRS]:
+                break
+            patterns = self._likelihood.pairs(masses[part], [(places[a], places[b]) for (a, _), (b, _) in tried[part]]).tolist()
+            for weight, pattern, pair in zip(weights[part], patterns, tried[part], strict=True):
+                # A pattern only takes from the weight: what follows cannot be among the best any more.
+                if len(fits) >= _MOST_PAIRS and weight < fits[-_MOST_PAIRS]:
+                    return shaped
+                shaped.append((weight, pattern, *pair))
+                insort(fits, weight + pattern)
+        return shaped
 
     def _pair(
         self,

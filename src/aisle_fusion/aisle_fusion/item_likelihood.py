@@ -203,14 +203,30 @@ class ItemLikelihood:
 
         0 is a perfect fit, on the scale of ``single``.
         """
-        first, second = (self.patterns[:, index] for index in places)
-        expected = masses[0] * first[:, :, None, :] + masses[1] * second[:, None, :, :]
-        if masses[0] * masses[1] > 0:
-            expected = expected * (self.total / (masses[0] + masses[1]))
-        reach = load_reach(len(self.change))
-        near = [abs(mass) * reach[:, index] for mass, index in zip(masses, places, strict=True)]
-        fit = self._pattern_fit(self.change - expected, near[0][:, :, None, :] + near[1][:, None, :, :])
-        return float(np.log(np.exp(fit).mean() + 1e-300))
+        return float(self.pairs(np.array([masses]), [places])[0])
+
+    def pairs(self, masses: np.ndarray, places: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """As ``pair``, of each of N pairs: ``masses`` float64 [N, 2], ``places`` of the two loads of each; float64 [N]."""
+        found = np.empty(len(places))
+        alike: dict[tuple[int, int], list[int]] = {}
+        for number, (first, second) in enumerate(places):
+            alike.setdefault((len(first), len(second)), []).append(number)
+        for numbers in alike.values():
+            first, second = (np.array([places[number][side] for number in numbers]) for side in (0, 1))
+            found[numbers] = self._pairs_alike(masses[numbers], first, second)
+        return found
+
+    def _pairs_alike(self, masses: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Of N pairs [N] with equally many places: ``masses`` [N, 2], places ``first`` int [N, K] and ``second`` int [N, M]."""
+        patterns, reach = _by_place(len(self.change))
+        a, b = masses.T[:, :, None, None, None, None]
+        # [N, K, M, spreads, plates]
+        expected = a * patterns[first][:, :, None] + b * patterns[second][:, None]
+        alike = a * b > 0
+        expected *= np.where(alike, self.total / np.where(alike, a + b, 1.0), 1.0)
+        near = np.abs(a) * reach[first][:, :, None] + np.abs(b) * reach[second][:, None]
+        fit = np.exp(self._pattern_fit(self.change - expected, near))
+        return np.log(fit.reshape(len(masses), -1).mean(axis=1) + 1e-300)
 
     def _single_pattern(self) -> np.ndarray:
         """Likelihood [L] of the pattern for one load at each place, 1 for a perfect fit."""
@@ -239,6 +255,12 @@ def load_reach(plates: int) -> np.ndarray:
     shares = np.pad(load_patterns(plates), ((0, 0), (0, 0), (1, 1)))
     near = np.maximum(np.maximum(shares[..., :-2], shares[..., 2:]), shares[..., 1:-1])
     return np.clip(near / _MUCH_OF_A_LOAD, _LEAST_REACH, 1.0)
+
+
+@lru_cache(maxsize=64)
+def _by_place(plates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Patterns and reach, [L, spreads, plates]."""
+    return tuple(np.ascontiguousarray(array.transpose(1, 0, 2)) for array in (load_patterns(plates), load_reach(plates)))
 
 
 def _shares(places: np.ndarray, spread: float, plates: int) -> np.ndarray:
