@@ -11,7 +11,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from aisle_fusion.store_hypotheses import Dependence, Hypothesis, Judgement, Mov
 from aisle_store.store import ShelfKey
 
 _COUNTS = (1, 2, 3)
-_LOG_COUNT_PRIOR = {1: np.log(0.87), 2: np.log(0.1), 3: np.log(0.03)}
+_LOG_COUNT_PRIOR = {1: float(np.log(0.87)), 2: float(np.log(0.1)), 3: float(np.log(0.03))}
 _PAIR_COUNTS = (-2, -1, 1, 2)
 #: Share of put-backs of unheld goods that are of one piece more.
 _FURTHER_MISSING = 0.1
@@ -120,6 +120,7 @@ class EventJudge:
         self._ratios = self._ratios_near(self._likelihood.share)
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
+        self._ratios_by_places: dict[bytes, dict[str, float]] = {}
         self.candidates = self._candidates()
 
     @cached_property
@@ -216,7 +217,7 @@ class EventJudge:
             if move.quantity < 0 and move.visit and move.visit not in self._scene.staff:
                 missing = -move.quantity - held(move.visit, move.product)
                 if missing > 0:
-                    log_prior += float(np.log(self._config.unheld_share) + (missing - 1) * np.log(_FURTHER_MISSING))
+                    log_prior += _log(self._config.unheld_share) + (missing - 1) * _log(_FURTHER_MISSING)
         return log_prior
 
     def _rival_prior(self, hypothesis: Hypothesis, judgement: Judgement) -> float:
@@ -224,7 +225,7 @@ class EventJudge:
         if not self._scene.rivals:
             return 0.0
         busy = {move.visit for number in self._scene.rivals for move in hypothesis.judgements.get(number, ()) if move.visit}
-        return float(np.log(self._config.both_hands_share)) * len(busy & {move.visit for move in judgement})
+        return _log(self._config.both_hands_share) * len(busy & {move.visit for move in judgement})
 
     def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
         """Log prior of picks in a pair: what has no home on this shelf is taken from it only where a piece was put before."""
@@ -233,7 +234,7 @@ class EventJudge:
             if move.quantity > 0 and move.product not in self._standing:
                 astray = any((stray.gondola, stray.shelf) == self._shelf and stray.product == move.product for stray in strays)
                 share = self._config.stray_share if astray else self._planogram.elsewhere(move.product, self._shelf)
-                log_prior += float(np.log(share + 1e-300))
+                log_prior += _log(share + 1e-300)
         return log_prior
 
     def _place_outcome(self, hypothesis: Hypothesis, candidate: Candidate, prior: float) -> Outcome:
@@ -311,7 +312,7 @@ class EventJudge:
             for column, count in enumerate(_COUNTS):
                 if weight[row, column] < least:
                     continue
-                base = float(weight[row, column]) + float(_LOG_COUNT_PRIOR[count])
+                base = float(weight[row, column]) + _LOG_COUNT_PRIOR[count]
                 same = strays if count > 1 or sign > 0 else self._felt_again(strays, float(weight[row, column]))
                 for visit, log_ratio in who:
                     judgement = (Move(visit, product, -sign * count),)
@@ -367,7 +368,7 @@ class EventJudge:
             for visit, held in self._scene.holdings:
                 if held == product:
                     possible[visit] = max(possible.get(visit, 0.0), share * nearest)
-        return [("", float(np.log(nobody)))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
+        return [("", _log(nobody))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
 
     def _pairs(self, best_single: float, least: float, least_kept: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.
@@ -390,7 +391,7 @@ class EventJudge:
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
-            float(np.log(self._config.pair_share))
+            _log(self._config.pair_share)
             + 2 * max(0.0, float(np.log(max(self._ratios.values(), default=1.0))))
             + (_PAIR_SIGHT if self._scene.sights else 0.0)
         )
@@ -431,13 +432,13 @@ class EventJudge:
         least: float,
     ) -> list[Candidate]:
         items, place = (first, second), float(np.exp(log_place))
-        base = weight + float(np.log(self._config.pair_share))
+        base = weight + _log(self._config.pair_share)
         for product, count in items:
-            base += float(_LOG_COUNT_PRIOR[abs(count)])
+            base += _LOG_COUNT_PRIOR[abs(count)]
             if count > 0 and product not in self._standing:
-                base += float(np.log(self._config.elsewhere_share))
+                base += _log(self._config.elsewhere_share)
         if first[1] * second[1] < 0:
-            base += float(np.log(self._config.swap_share))
+            base += _log(self._config.swap_share)
         sides = [self._side(product, count, places[product]) for product, count in items]
         # What ``_best_case`` says whoever it was, but for goods that nobody held, which only take from it; and a little for rounding.
         moved = tuple(Move("", product, -count) for product, count in items)
@@ -470,7 +471,10 @@ class EventJudge:
         """As ``_who``, of one of a pair's moves."""
         found = self._sides.get((product, count > 0))
         if found is None:
-            ratios = self._ratios_near(self._share_near(places))
+            at = places.tobytes()
+            ratios = self._ratios_by_places.get(at)
+            if ratios is None:
+                ratios = self._ratios_by_places[at] = self._ratios_near(self._share_near(places))
             found = self._sides[product, count > 0] = self._who(product, -count, ratios, _LEAST_PAIR_RATIO)
         return found
 
@@ -502,9 +506,16 @@ class EventJudge:
     def _share_near(self, places: np.ndarray) -> np.ndarray:
         """The event's share per plate, restricted to the plates around some places."""
         mask = np.zeros(len(self._plates))
-        mask[np.unique(places // PLACES_PER_PLATE)] = 1.0
+        mask[places // PLACES_PER_PLATE] = 1.0
         share = self._likelihood.share * mask
-        return share / share.sum() if share.sum() > 0 else self._likelihood.share
+        total = share.sum()
+        return share / total if total > 0 else self._likelihood.share
+
+
+@lru_cache(maxsize=1024)
+def _log(value: float) -> float:
+    """Of a parameter or what little depends on: asked for again and again."""
+    return float(np.log(value))
 
 
 def _takes(judgement: Judgement) -> bool:
