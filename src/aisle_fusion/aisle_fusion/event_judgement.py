@@ -66,6 +66,7 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
     both_hands_share: float = parameter(0.1, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
+
 #: Product and pieces that come (> 0) or go.
 _Item = tuple[str, int]
 
