@@ -284,6 +284,7 @@ class ShopperSessions:
         if not self._may_have_left:
             return
         self._may_have_left = False
+        moved: list[tuple[Visit, TrackLife]] = []
         for visit in self.visits.values():
             if visit.left_ns or not visit.spans:
                 continue
@@ -293,27 +294,26 @@ class ShopperSessions:
                 continue
             looked_at = visit.track, life.last_ns if life is not None else 0, lost_ns > 0
             # Most records bring nothing new about most people.
-            if life is None or visit.stayed == looked_at:
-                continue
-            if lost_ns and self._ended_at_exit(life):
-                self._leave(visit, life.seen_ns)
-            elif not lost_ns and self._walked_out(life):
-                self._leave(visit, life.last_ns)
-            else:
+            if life is not None and visit.stayed != looked_at:
                 visit.stayed = looked_at
+                moved.append((visit, life))
+        if not moved:
+            return
+        on_floor = self._store.on_floor(np.array([life.newest.position for _, life in moved])).tolist()
+        for (visit, life), is_on_floor in zip(moved, on_floor, strict=True):
+            if visit.lost_ns and self._ended_at_exit(life, is_on_floor):
+                self._leave(visit, life.seen_ns)
+            elif not visit.lost_ns and not is_on_floor and self._walked_out(life):
+                self._leave(visit, life.last_ns)
 
-    def _ended_at_exit(self, life: TrackLife) -> bool:
-        position = life.newest.position
+    def _ended_at_exit(self, life: TrackLife, on_floor: bool) -> bool:
         path = _path(life, life.last_ns - self._window_ns)
-        near = _near(self._exit_doorways, position, self._config.exit_radius_m)
-        return near or (not self._store.on_floor(position)[0] and any(path_crosses(path, gate.ends) for gate in self._exits))
+        near = _near(self._exit_doorways, life.newest.position, self._config.exit_radius_m)
+        return near or (not on_floor and any(path_crosses(path, gate.ends) for gate in self._exits))
 
     def _walked_out(self, life: TrackLife) -> bool:
-        """Crossed an exit and has stayed outside since, for a second at least."""
-        position = life.newest.position
-        if not _near(self._exit_doorways, position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
-            return False
-        if self._store.on_floor(position)[0]:
+        """Whether somebody who is not on the floor crossed an exit and has stayed outside since, for a second at least."""
+        if not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
             return False
         path = _path(life, life.last_ns - 2 * self._window_ns)
         if not any(path_crosses(path, gate.ends) for gate in self._exits):
