@@ -122,6 +122,7 @@ class EventJudge:
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self._ratios_by_places: dict[bytes, dict[str, float]] = {}
+        self._outcomes: dict[tuple[int, ...], Outcome] = {}
         self.candidates = self._candidates()
 
     @cached_property
@@ -181,13 +182,35 @@ class EventJudge:
 
     def outcome(self, hypothesis: Hypothesis, index: int) -> Outcome:
         """The prior of a candidate in a hypothesis: what is put back should be held, what stands there can be taken."""
-        candidate = self.candidates[index]
+        puts = self._puts[index]
+        if puts is None:
+            return self._outcome(hypothesis, self.candidates[index])
+        case = (index, *(max(0, pieces - hypothesis.held(visit, product)) for visit, product, pieces in puts))
+        found = self._outcomes.get(case)
+        if found is None:
+            found = self._outcomes[case] = self._outcome(hypothesis, self.candidates[index])
+        return found
+
+    @cached_property
+    def _puts(self) -> list[tuple[tuple[str, str, int], ...] | None]:
+        """Of each candidate the (visit, product, pieces) that should be held, where its outcome depends on no more than how many of those
+        are missing; None where it depends on what stands astray, too, or on who was busy elsewhere."""
+        return [None if self._scene.rivals or self._may_be_astray(candidate) else self._from_carts(candidate) for candidate in self.candidates]
+
+    def _may_be_astray(self, candidate: Candidate) -> bool:
+        return bool(candidate.strays) or any(move.quantity > 0 and move.product not in self._standing for move in candidate.judgement)
+
+    def _from_carts(self, candidate: Candidate) -> tuple[tuple[str, str, int], ...]:
+        moves = (move for move in candidate.judgement if move.quantity < 0 and move.visit and move.visit not in self._scene.staff)
+        return tuple((move.visit, move.product, -move.quantity) for move in moves)
+
+    def _outcome(self, hypothesis: Hypothesis, candidate: Candidate) -> Outcome:
         if not candidate.judgement:
             return Outcome(0.0)
         prior = self._held_prior(hypothesis.held, candidate.judgement) + self._rival_prior(hypothesis, candidate.judgement)
         if len(candidate.judgement) > 1:
             returned = tuple(stray for stray, _ in candidate.strays if stray in hypothesis.strays)
-            log_prior = prior + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300)
+            log_prior = prior + self._standing_prior(hypothesis.strays, candidate.judgement) + _log(candidate.home + 1e-300)
             return Outcome(log_prior, removed=returned)
         return self._place_outcome(hypothesis, candidate, prior)
 
@@ -242,7 +265,7 @@ class EventJudge:
         move = candidate.judgement[0]
         usual = candidate.home + candidate.elsewhere
         if move.quantity < 0:
-            log_prior = prior + float(np.log(usual + 1e-300))
+            log_prior = prior + _log(usual + 1e-300)
             if not move.visit or move.visit in self._scene.staff:
                 return Outcome(log_prior)
             lent = max(0, -move.quantity - hypothesis.held(move.visit, move.product))
@@ -257,7 +280,7 @@ class EventJudge:
                 total += share
                 if share > best_share:
                     best, best_share = stray, share
-        return Outcome(prior + float(np.log(total + 1e-300)), removed=() if best is None else (best,))
+        return Outcome(prior + _log(total + 1e-300), removed=() if best is None else (best,))
 
     def _candidates(self) -> list[Candidate]:
         found, best_cases = self._considered(kept_only=True)

@@ -379,24 +379,18 @@ class ShopperSessions:
 
     def _is_duplicate(self, life: TrackLife) -> bool:
         """Stays with a visit's track, or began while a visit's track near it is not supported by any detection."""
+        since_ns = life.last_ns - NANOSECONDS
+        path = _path(life, since_ns)
         for other in self._history:
             visit = self._visit_of_track.get(other.track)
             if not other.present or other is life or visit is None or not visit.inside:
                 continue
-            distance = float(np.linalg.norm(other.newest.position - life.newest.position))
-            if self._mean_distance(life, other) < self._config.duplicate_distance_m:
+            if _mean_distance(path, _path(other, since_ns)) < self._config.duplicate_distance_m:
                 return True
             reach = self._config.duplicate_distance_m + self._config.walking_speed_mps * other.newest.unseen_s
-            if other.newest.unseen_s > 0.5 and distance < reach:
+            if other.newest.unseen_s > 0.5 and float(np.linalg.norm(other.newest.position - life.newest.position)) < reach:
                 return True
         return False
-
-    def _mean_distance(self, life: TrackLife, other: TrackLife) -> float:
-        """Mean distance (m) of two present tracks over their last common second."""
-        since_ns = life.last_ns - NANOSECONDS
-        ours, theirs = _path(life, since_ns), _path(other, since_ns)
-        common = min(len(ours), len(theirs))
-        return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
 
     def _least_distance(self, life: TrackLife, visit: Visit) -> float:
         """Least distance (m) of a new track from a visit's old one over their common time, until the person was last seen."""
@@ -488,6 +482,12 @@ def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
     return {
         int(row): int(column) for row, column in zip(rows, columns, strict=True) if column < cost.shape[1] and cost[row, column] <= limit
     }
+
+
+def _mean_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Mean distance (m) of two paths, [N, 2] and [M, 2], over what they have in common at their ends."""
+    common = min(len(ours), len(theirs))
+    return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
 
 
 def _path(life: TrackLife, since_ns: int) -> np.ndarray:
