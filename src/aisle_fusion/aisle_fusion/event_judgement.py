@@ -195,7 +195,9 @@ class EventJudge:
     def _puts(self) -> list[tuple[tuple[str, str, int], ...] | None]:
         """Of each candidate the (visit, product, pieces) that should be held, where its outcome depends on no more than how many of those
         are missing; None where it depends on what stands astray, too, or on who was busy elsewhere."""
-        return [None if self._scene.rivals or self._may_be_astray(candidate) else self._from_carts(candidate) for candidate in self.candidates]
+        return [
+            None if self._scene.rivals or self._may_be_astray(candidate) else self._from_carts(candidate) for candidate in self.candidates
+        ]
 
     def _may_be_astray(self, candidate: Candidate) -> bool:
         return bool(candidate.strays) or any(move.quantity > 0 and move.product not in self._standing for move in candidate.judgement)

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr
 
+import aisle_kernels
 from aisle_contract.config import parameter
 from aisle_contract.records import ShelfEvent
 from aisle_store.store import ShelfKey, Store
@@ -207,26 +208,27 @@ class ItemLikelihood:
 
     def pairs(self, masses: np.ndarray, places: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """As ``pair``, of each of N pairs: ``masses`` float64 [N, 2], ``places`` of the two loads of each; float64 [N]."""
-        found = np.empty(len(places))
-        alike: dict[tuple[int, int], list[int]] = {}
-        for number, (first, second) in enumerate(places):
-            alike.setdefault((len(first), len(second)), []).append(number)
-        for numbers in alike.values():
-            first, second = (np.array([places[number][side] for number in numbers]) for side in (0, 1))
-            found[numbers] = self._pairs_alike(masses[numbers], first, second)
-        return found
-
-    def _pairs_alike(self, masses: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Of N pairs [N] with equally many places: ``masses`` [N, 2], places ``first`` int [N, K] and ``second`` int [N, M]."""
+        counts = np.array([(len(first), len(second)) for first, second in places])
         patterns, reach = _by_place(len(self.change))
-        a, b = masses.T[:, :, None, None, None, None]
-        # [N, K, M, spreads, plates]
-        expected = a * patterns[first][:, :, None] + b * patterns[second][:, None]
-        alike = a * b > 0
-        expected *= np.where(alike, self.total / np.where(alike, a + b, 1.0), 1.0)
-        near = np.abs(a) * reach[first][:, :, None] + np.abs(b) * reach[second][:, None]
-        fit = np.exp(self._pattern_fit(self.change - expected, near))
-        return np.log(fit.reshape(len(masses), -1).mean(axis=1) + 1e-300)
+        rows = counts[:, 0] * counts[:, 1]
+        misfit = np.empty((int(rows.sum()), *patterns.shape[1:]))
+        where = np.concatenate([place for both in places for place in both])
+        aisle_kernels.pair_misfits(
+            self.total,
+            self._config.pattern_deviation,
+            patterns.shape[1],
+            self.change,
+            self._deviation**2,
+            patterns,
+            reach,
+            masses,
+            counts,
+            where,
+            misfit,
+        )
+        fit = np.exp(_student(misfit))
+        ends = np.cumsum(rows).tolist()
+        return np.log(np.array([fit[start:end].mean() for start, end in zip([0, *ends], ends, strict=False)]) + 1e-300)
 
     def _single_pattern(self) -> np.ndarray:
         """Likelihood [L] of the pattern for one load at each place, 1 for a perfect fit."""
@@ -237,8 +239,7 @@ class ItemLikelihood:
     def _pattern_fit(self, residual: np.ndarray, near: np.ndarray) -> np.ndarray:
         """``residual`` kg [..., plates]; ``near`` kg [..., plates]: the loads on each plate and beside it."""
         variance = self._deviation**2 + (self._config.pattern_deviation * near) ** 2
-        # Student's t with four degrees of freedom: neighbours of a load now and then do what they like.
-        return -2.5 * np.log1p(residual**2 / (4 * variance)).sum(axis=-1)
+        return _student(residual**2 / (4 * variance))
 
 
 @lru_cache(maxsize=64)
@@ -268,6 +269,12 @@ def _shares(places: np.ndarray, spread: float, plates: int) -> np.ndarray:
     edges = np.arange(plates + 1, dtype=float)
     edges[0], edges[-1] = -np.inf, np.inf
     return np.diff(ndtr((edges[None, :] - places[:, None]) / spread), axis=1)
+
+
+def _student(misfit: np.ndarray) -> np.ndarray:
+    """Log-likelihoods [...] of patterns by their squared residuals over four variances [..., plates]; changes those."""
+    # Student's t with four degrees of freedom: neighbours of a load now and then do what they like.
+    return -2.5 * np.log1p(misfit, out=misfit).sum(axis=-1)
 
 
 def _normal(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:
