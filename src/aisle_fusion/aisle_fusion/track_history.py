@@ -143,13 +143,12 @@ class TrackLife:
             kept = self._rows[self._begin : end - len(self._waiting)]
             rows[: len(kept)] = kept
             self._rows, self._begin, end = rows, 0, len(self._stamps)
-        # To join small arrays and to cut the columns out is several times as fast as to ask each for its numbers.
         parts: list[np.ndarray] = []
         for stamp_ns, track in zip(self._stamps[-len(self._waiting) :], self._waiting, strict=True):
-            parts += (track.position, track.velocity, track.covariance.reshape(-1))
+            parts += (track.position, track.velocity, track.covariance)
             parts += self._wrist(0, stamp_ns, track.left_wrist)
             parts += self._wrist(1, stamp_ns, track.right_wrist)
-        values = np.concatenate(parts).reshape(len(self._waiting), -1)
+        values = _in_a_row(parts).reshape(len(self._waiting), -1)
         rows = self._rows[end - len(self._waiting) : end]
         rows[:, :4] = values[:, :4]
         along_x, along_y = values[:, 4], values[:, 9]
@@ -161,12 +160,22 @@ class TrackLife:
         """A wrist's columns; of one that is not seen now what was seen last, if that is not too long ago."""
         if wrist is not None:
             self._seen_wrists[side] = stamp_ns, wrist
-            return wrist.position, wrist.covariance.reshape(-1)
+            return wrist.position, wrist.covariance
         seen_ns, seen = self._seen_wrists[side] or (0, None)
         hidden_s = (stamp_ns - seen_ns) / NANOSECONDS
         if seen is None or hidden_s > _HIDDEN_S:
             return (_NO_WRIST,)
-        return seen.position, (seen.covariance + (_HIDDEN_MPS * hidden_s) ** 2 * _ONE).reshape(-1)
+        return seen.position, seen.covariance + (_HIDDEN_MPS * hidden_s) ** 2 * _ONE
+
+
+def _in_a_row(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """All numbers of many small float64 arrays, float64 [N]."""
+    try:
+        # A ninth of what joining them as arrays takes.
+        return np.frombuffer(b"".join(parts))
+    except (BufferError, TypeError, ValueError):
+        # Some are not contiguous.
+        return np.concatenate(parts, axis=None)
 
 
 class TrackHistory:
