@@ -119,10 +119,12 @@ class EventJudge:
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         self._ratios = self._ratios_near(self._likelihood.share)
+        self._something_seen = bool(scene.sights)
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
-        self._ratios_by_places: dict[bytes, dict[str, float]] = {}
-        self._outcomes: dict[tuple[int, ...], Outcome] = {}
+        self._sides_at: dict[bytes | tuple[str, bytes], list[tuple[str, float]]] = {}
+        self._ratios_by_plates: dict[bytes, dict[str, float]] = {}
+        self._outcomes: dict[int | tuple[int, ...], Outcome] = {}
         self.candidates = self._candidates()
 
     @cached_property
@@ -185,7 +187,7 @@ class EventJudge:
         puts = self._puts[index]
         if puts is None:
             return self._outcome(hypothesis, self.candidates[index])
-        case = (index, *(max(0, pieces - hypothesis.held(visit, product)) for visit, product, pieces in puts))
+        case = (index, *[max(0, pieces - hypothesis.held(visit, product)) for visit, product, pieces in puts]) if puts else index
         found = self._outcomes.get(case)
         if found is None:
             found = self._outcomes[case] = self._outcome(hypothesis, self.candidates[index])
@@ -195,16 +197,17 @@ class EventJudge:
     def _puts(self) -> list[tuple[tuple[str, str, int], ...] | None]:
         """Of each candidate the (visit, product, pieces) that should be held, where its outcome depends on no more than how many of those
         are missing; None where it depends on what stands astray, too, or on who was busy elsewhere."""
-        return [
-            None if self._scene.rivals or self._may_be_astray(candidate) else self._from_carts(candidate) for candidate in self.candidates
-        ]
+        return [None if self._scene.rivals or candidate.strays else self._puts_of(candidate.judgement) for candidate in self.candidates]
 
-    def _may_be_astray(self, candidate: Candidate) -> bool:
-        return bool(candidate.strays) or any(move.quantity > 0 and move.product not in self._standing for move in candidate.judgement)
-
-    def _from_carts(self, candidate: Candidate) -> tuple[tuple[str, str, int], ...]:
-        moves = (move for move in candidate.judgement if move.quantity < 0 and move.visit and move.visit not in self._scene.staff)
-        return tuple((move.visit, move.product, -move.quantity) for move in moves)
+    def _puts_of(self, judgement: Judgement) -> tuple[tuple[str, str, int], ...] | None:
+        puts: tuple[tuple[str, str, int], ...] = ()
+        for visit, product, quantity in judgement:
+            if quantity < 0 and visit and visit not in self._scene.staff:
+                puts += ((visit, product, -quantity),)
+            elif quantity > 0 and product not in self._standing:
+                # Perhaps a stray piece.
+                return None
+        return puts
 
     def _outcome(self, hypothesis: Hypothesis, candidate: Candidate) -> Outcome:
         if not candidate.judgement:
@@ -305,8 +308,9 @@ class EventJudge:
         if not candidate.judgement:
             return candidate.log_likelihood
         place = candidate.home + candidate.elsewhere
-        if len(candidate.judgement) == 1 and _takes(candidate.judgement):
+        if len(candidate.judgement) == 1 and candidate.judgement[0].quantity > 0:
             place += self._config.stray_share * math.fsum(likelihood for _, likelihood in candidate.strays)
+            return candidate.log_likelihood + math.log(place + 1e-300)
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
@@ -360,7 +364,7 @@ class EventJudge:
         return self._planogram.elsewhere(product, self._shelf) if quantity > 0 else self._config.elsewhere_share
 
     def _seen(self, visit: str, product: str) -> float:
-        return self._scene.sights.ratio(visit, product) if visit and self._scene.sights else 0.0
+        return self._scene.sights.ratio(visit, product) if visit and self._something_seen else 0.0
 
     def _single_products(self) -> list[str]:
         """What may have been moved, sorted: what stands here, is astray here, is held by somebody, or has the right weight."""
@@ -406,24 +410,24 @@ class EventJudge:
         moves = [(product, count) for product in places for count in _PAIR_COUNTS]
         if not moves:
             return []
-        first, second = np.triu_indices(len(moves))
+        first, second = _each_with_each(len(moves))
         rows = self._weights.rows([product for product, _ in moves])
         counts = np.array([count for _, count in moves])
         sensible = (rows[first] != rows[second]) | (counts[first] * counts[second] > 0)
         first, second = first[sensible], second[sensible]
-        pair = np.stack([first, second], axis=-1)
-        weight = self._likelihood.weight(rows[pair], counts[pair])
+        weight = self._likelihood.pair_weights(rows, counts, first, second)
         best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
             _log(self._config.pair_share)
             + 2 * max(0.0, float(np.log(max(self._ratios.values(), default=1.0))))
-            + (_PAIR_SIGHT if self._scene.sights else 0.0)
+            + (_PAIR_SIGHT if self._something_seen else 0.0)
         )
         best = best[weight[best] >= least]
         tried = [(moves[a], moves[b]) for a, b in zip(first[best].tolist(), second[best].tolist(), strict=True)]
-        shaped = self._shaped(tried, weight[best].tolist(), (self._weights.kg[rows] * counts)[pair[best]], places)
+        masses = (self._weights.kg[rows] * counts)[np.stack([first[best], second[best]], axis=-1)]
+        shaped = self._shaped(tried, weight[best].tolist(), masses, places)
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
         chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
         return [candidate for fit in chosen for candidate in self._pair(*fit, places, least_kept)]
@@ -477,7 +481,8 @@ class EventJudge:
                 if first == second and visit_b < visit_a:
                     continue
                 together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else self._both(ratio_a, ratio_b)
-                together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
+                if self._something_seen:
+                    together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
                 if together < least:
                     continue
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
@@ -497,11 +502,20 @@ class EventJudge:
         """As ``_who``, of one of a pair's moves."""
         found = self._sides.get((product, count > 0))
         if found is None:
-            at = places.tobytes()
-            ratios = self._ratios_by_places.get(at)
-            if ratios is None:
-                ratios = self._ratios_by_places[at] = self._ratios_near(self._share_near(places))
-            found = self._sides[product, count > 0] = self._who(product, -count, ratios, _LEAST_PAIR_RATIO)
+            # Who takes depends on the place alone, and that is the same for many products.
+            at = places.tobytes() if count < 0 else (product, places.tobytes())
+            found = self._sides_at.get(at)
+            if found is None:
+                found = self._sides_at[at] = self._who(product, -count, self._ratios_at(places), _LEAST_PAIR_RATIO)
+            self._sides[product, count > 0] = found
+        return found
+
+    def _ratios_at(self, places: np.ndarray) -> dict[str, float]:
+        """As ``_ratios_near``, for the plates around some places."""
+        plates = (places // PLACES_PER_PLATE).tobytes()
+        found = self._ratios_by_plates.get(plates)
+        if found is None:
+            found = self._ratios_by_plates[plates] = self._ratios_near(self._share_near(places))
         return found
 
     def _both(self, first: float, second: float) -> float:
@@ -542,6 +556,12 @@ class EventJudge:
 def _log(value: float) -> float:
     """Of a parameter or what little depends on: asked for again and again."""
     return float(np.log(value))
+
+
+@lru_cache(maxsize=16)
+def _each_with_each(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the first and the second of all pairs out of so many things, each with itself too."""
+    return np.triu_indices(count)
 
 
 def _takes(judgement: Judgement) -> bool:

@@ -169,15 +169,26 @@ class ItemLikelihood:
 
         ``rows``, ``counts`` int [..., items]: rows of ``ProductWeights`` and the pieces of each.
         """
-        config, weights = self._config, self._weights
-        masses = weights.kg[rows] * counts
-        deviation = np.sqrt(
-            self.total_deviation**2
-            + config.offset_deviation_kg**2
-            + (np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]).sum(axis=-1)
-            + self._gain_variance * np.square(masses).sum(axis=-1)
-        )
-        error = self.total - self._gain * masses.sum(axis=-1)
+        masses, variances = self._loads(rows, counts)
+        return self._weight(masses.sum(axis=-1), np.square(masses).sum(axis=-1), variances.sum(axis=-1))
+
+    def pair_weights(self, rows: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """As ``weight`` [N] of pairs of moves: ``rows``, ``counts`` int [M] of each move, ``first``, ``second`` int [N]: numbers of moves."""
+        masses, variances = self._loads(rows, counts)
+        sums = (values[first] + values[second] for values in (masses, np.square(masses), variances))
+        return self._weight(*sums)
+
+    def _loads(self, rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Signed masses (kg) of some pieces each, and what is not known of them as a variance (kg^2)."""
+        weights = self._weights
+        return weights.kg[rows] * counts, np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]
+
+    def _weight(self, mass: np.ndarray, square: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """As ``weight``, from the sums over all items of their masses (kg), of these squared, and of their variances (kg^2)."""
+        config = self._config
+        noise = self.total_deviation**2 + config.offset_deviation_kg**2
+        deviation = np.sqrt(noise + variance + self._gain_variance * square)
+        error = self.total - self._gain * mass
         usual = (1 - config.outlier_share) * _normal(error, deviation)
         odd = config.outlier_share * _normal(error, deviation * config.outlier_scale)
         return np.log(usual + odd + 1e-300)
