@@ -481,7 +481,7 @@ class CartFusion:
     # Final carts
 
     def _close_settled(self, result: StepResult) -> None:
-        for visit in [visit for visit in self._sessions.visits.values() if not visit.inside]:
+        for visit in [visit for visit in self._sessions.visits.values() if visit.left_ns]:
             waited_s = (self._now_ns - visit.left_ns) / NANOSECONDS
             if waited_s < self._config.settle_s or any(start_ns <= visit.left_ns for _, start_ns, *_ in self._pending):
                 continue

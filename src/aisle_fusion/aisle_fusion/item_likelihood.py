@@ -173,7 +173,7 @@ class ItemLikelihood:
         return self._weight(masses.sum(axis=-1), np.square(masses).sum(axis=-1), variances.sum(axis=-1))
 
     def pair_weights(self, rows: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """As ``weight`` [N] of pairs of moves: ``rows``, ``counts`` int [M] of each move, ``first``, ``second`` int [N]: numbers of moves."""
+        """As ``weight`` [N], of pairs of moves: ``rows``, ``counts`` int [M] of the moves, ``first``, ``second`` int [N]: their numbers."""
         masses, variances = self._loads(rows, counts)
         sums = (values[first] + values[second] for values in (masses, np.square(masses), variances))
         return self._weight(*sums)
@@ -237,9 +237,10 @@ class ItemLikelihood:
             where,
             misfit,
         )
-        fit = np.exp(_student(misfit))
-        ends = np.cumsum(rows).tolist()
-        return np.log(np.array([fit[start:end].mean() for start, end in zip([0, *ends], ends, strict=False)]) + 1e-300)
+        fit = np.exp(_student(misfit)).reshape(-1)
+        ends = np.cumsum(rows * patterns.shape[1]).tolist()
+        sums = np.array([np.add.reduce(fit[start:end]) for start, end in zip([0, *ends], ends, strict=False)])
+        return np.log(sums / (rows * patterns.shape[1]) + 1e-300)
 
     def _single_pattern(self) -> np.ndarray:
         """Likelihood [L] of the pattern for one load at each place, 1 for a perfect fit."""

@@ -20,8 +20,8 @@ from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, Track
 from aisle_fusion.order_statistics import median, quantile_of
 
-#: A head is used if its height is known to this deviation, m.
-_LEAST_KNOWN_M = 0.1
+#: A head is used if its height is known to this variance, m^2.
+_LEAST_KNOWN_M2 = 0.1**2
 #: Who walks so fast (m/s) walks upright.
 _UPRIGHT_MPS = 0.3
 #: A height counts after so many samples; so many are kept.
@@ -59,21 +59,27 @@ class IdentityConfig:
 
 @dataclass(slots=True)
 class _Height:
-    """Of a visit's head, m, as seen while nobody was near: ``middle`` with ``deviation``, from the last ``samples``."""
+    """Of a visit's head, m, as seen while nobody was near, from the last ``samples``."""
 
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
-    middle: float = 0.0
-    deviation: float = np.inf
+    _known: tuple[float, float] | None = (0.0, math.inf)
 
     def add(self, heights: Sequence[float]) -> None:
         self.samples.extend(heights)
-        if len(self.samples) < _LEAST_SAMPLES:
-            return
-        samples = np.array(self.samples)
-        self.middle = float(median(samples))
-        # A median's deviation, from the median of the distances, which a few wrong heads do not change.
-        spread = 1.4826 * float(median(np.abs(samples - self.middle)))
-        self.deviation = 1.25 * max(spread, _LEAST_SPREAD_M) * float(np.sqrt(_SAMPLES_WORTH_ONE / len(self.samples)))
+        if len(self.samples) >= _LEAST_SAMPLES:
+            # Worked out when it is asked for: most is learned about people who are far from others.
+            self._known = None
+
+    @property
+    def known(self) -> tuple[float, float]:
+        """The height in the middle, and its deviation."""
+        if self._known is None:
+            samples = np.array(self.samples)
+            middle = float(median(samples))
+            # A median's deviation, from the median of the distances, which a few wrong heads do not change.
+            spread = 1.4826 * float(median(np.abs(samples - middle)))
+            self._known = middle, 1.25 * max(spread, _LEAST_SPREAD_M) * float(np.sqrt(_SAMPLES_WORTH_ONE / len(self.samples)))
+        return self._known
 
 
 #: Stamp (ns), height of a head (m), whether walking with nobody near.
@@ -190,7 +196,7 @@ class VisitIdentities:
     def _likeliest(self, tracks: Mapping[str, Track], stamp_ns: int) -> tuple[str, str] | None:
         """The pair of visits that were in contact and gain most by exchanging their tracks, if that is enough. One of them may have lost
         its track since."""
-        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.deviation <= _LARGEST_DEVIATION_M]
+        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.known[1] <= _LARGEST_DEVIATION_M]
         pairs = [(first, second) for first, second in combinations(known, 2) if second in self._watched[first].contacts]
         seen: dict[str, tuple[float, bool] | None] = {}
         best, likeliest = self._config.exchange_gain, None
@@ -235,12 +241,12 @@ class VisitIdentities:
 
     def _log_density(self, visit: str, height: float, upright: bool = False) -> float:
         """Log density (per m) of a head's ``height`` (m) if it were this visit's."""
-        config, own = self._config, self._watched[visit].own
+        config, (own_m, own_deviation) = self._config, self._watched[visit].own.known
         known = config.walking_deviation_m if upright else config.head_deviation_m
-        deviation = math.hypot(known, own.deviation)
+        deviation = math.hypot(known, own_deviation)
         stooping_share = config.stooping_share * (_STOOPING_WALKERS if upright else 1.0)
-        normal = math.exp(-0.5 * ((height - own.middle) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-        stooping = (own.middle - _STOOP_M < height < own.middle) / _STOOP_M
+        normal = math.exp(-0.5 * ((height - own_m) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+        stooping = (own_m - _STOOP_M < height < own_m) / _STOOP_M
         return math.log((1.0 - stooping_share) * normal + stooping_share * stooping + _ODD_DENSITY)
 
     def _since(self, pair: tuple[str, str]) -> int:
@@ -265,6 +271,6 @@ class VisitIdentities:
 def _height(track: Track) -> float | None:
     """Of a track's head above the floor, m, if it is known well enough."""
     head = track.head
-    if head is None or track.unseen_s > 0.0 or head.covariance.item(2, 2) > _LEAST_KNOWN_M**2:
+    if head is None or track.unseen_s > 0.0 or head.covariance.item(2, 2) > _LEAST_KNOWN_M2:
         return None
     return head.position.item(2)
