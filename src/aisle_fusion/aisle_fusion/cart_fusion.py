@@ -298,7 +298,7 @@ class CartFusion:
 
     def _rivals(self, event: ShelfEvent) -> dict[int, Mapping[str, float]]:
         """The judged events elsewhere at the same time, by number, with how near everybody was there: one person hardly did both."""
-        found = {}
+        found, here = {}, None
         for recent in self._recent:
             other = recent.event
             if other.event == event.event:
@@ -307,8 +307,10 @@ class CartFusion:
                 rival = _apart_ns(event, other, unknown_ns) < _TAKE_AND_PUT_NS
             else:
                 overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
-                away = overlap_ns > _SETTLING_NS and np.linalg.norm(self._place_of(event) - recent.place) > _ONE_HAND_M
-                rival = away and _apart_ns(event, other, 0) < _ELSEWHERE_NS
+                rival = overlap_ns > _SETTLING_NS and _apart_ns(event, other, 0) < _ELSEWHERE_NS
+                if rival:
+                    here = self._place_of(event) if here is None else here
+                    rival = np.linalg.norm(here - recent.place) > _ONE_HAND_M
             if rival:
                 found[recent.number] = recent.ratios
         return found
@@ -488,7 +490,7 @@ class CartFusion:
     # Final carts
 
     def _close_settled(self, result: StepResult) -> None:
-        for visit in [visit for visit in self._sessions.visits.values() if not visit.inside]:
+        for visit in [visit for visit in self._sessions.visits.values() if visit.left_ns]:
             waited_s = (self._now_ns - visit.left_ns) / NANOSECONDS
             if waited_s < self._config.settle_s or any(start_ns <= visit.left_ns for _, start_ns, *_ in self._pending):
                 continue

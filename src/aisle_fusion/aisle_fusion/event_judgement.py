@@ -11,7 +11,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from aisle_fusion.store_hypotheses import Dependence, Hypothesis, Judgement, Mov
 from aisle_store.store import ShelfKey
 
 _COUNTS = (1, 2, 3)
-_LOG_COUNT_PRIOR = {1: np.log(0.87), 2: np.log(0.1), 3: np.log(0.03)}
+_LOG_COUNT_PRIOR = {1: float(np.log(0.87)), 2: float(np.log(0.1)), 3: float(np.log(0.03))}
 _PAIR_COUNTS = (-2, -1, 1, 2)
 #: Share of put-backs of unheld goods that are of one piece more.
 _FURTHER_MISSING = 0.1
@@ -68,6 +68,10 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
     both_hands_share: float = parameter(0.05, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
+
+
+#: Product and pieces that come (> 0) or go.
+_Item = tuple[str, int]
 
 
 class Candidate(NamedTuple):
@@ -120,8 +124,12 @@ class EventJudge:
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
         #: Likelihood ratio of each visit to have moved something here, by hands and bodies.
         self.ratios = self._ratios_near(self._likelihood.share)
+        self._something_seen = bool(scene.sights)
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
+        self._sides_at: dict[bytes | tuple[str, bytes], list[tuple[str, float]]] = {}
+        self._ratios_by_plates: dict[bytes, dict[str, float]] = {}
+        self._outcomes: dict[int | tuple[int, ...], Outcome] = {}
         self.candidates = self._candidates()
 
     @cached_property
@@ -181,13 +189,38 @@ class EventJudge:
 
     def outcome(self, hypothesis: Hypothesis, index: int) -> Outcome:
         """The prior of a candidate in a hypothesis: what is put back should be held, what stands there can be taken."""
-        candidate = self.candidates[index]
+        puts = self._puts[index]
+        if puts is None:
+            return self._outcome(hypothesis, self.candidates[index])
+        case = (index, *[max(0, pieces - hypothesis.held(visit, product)) for visit, product, pieces in puts]) if puts else index
+        found = self._outcomes.get(case)
+        if found is None:
+            found = self._outcomes[case] = self._outcome(hypothesis, self.candidates[index])
+        return found
+
+    @cached_property
+    def _puts(self) -> list[tuple[tuple[str, str, int], ...] | None]:
+        """Of each candidate the (visit, product, pieces) that should be held, where its outcome depends on no more than how many of those
+        are missing; None where it depends on what stands astray, too, or on who was busy elsewhere."""
+        return [None if self._scene.rivals or candidate.strays else self._puts_of(candidate.judgement) for candidate in self.candidates]
+
+    def _puts_of(self, judgement: Judgement) -> tuple[tuple[str, str, int], ...] | None:
+        puts: tuple[tuple[str, str, int], ...] = ()
+        for visit, product, quantity in judgement:
+            if quantity < 0 and visit and visit not in self._scene.staff:
+                puts += ((visit, product, -quantity),)
+            elif quantity > 0 and product not in self._standing:
+                # Perhaps a stray piece.
+                return None
+        return puts
+
+    def _outcome(self, hypothesis: Hypothesis, candidate: Candidate) -> Outcome:
         if not candidate.judgement:
             return Outcome(0.0)
         prior = self._held_prior(hypothesis.held, candidate.judgement) + self._rival_prior(hypothesis, candidate.judgement)
         if len(candidate.judgement) > 1:
             returned = tuple(stray for stray, _ in candidate.strays if stray in hypothesis.strays)
-            log_prior = prior + self._standing_prior(hypothesis.strays, candidate.judgement) + np.log(candidate.home + 1e-300)
+            log_prior = prior + self._standing_prior(hypothesis.strays, candidate.judgement) + _log(candidate.home + 1e-300)
             return Outcome(log_prior, removed=returned)
         return self._place_outcome(hypothesis, candidate, prior)
 
@@ -218,7 +251,7 @@ class EventJudge:
             if move.quantity < 0 and move.visit and move.visit not in self._scene.staff:
                 missing = -move.quantity - held(move.visit, move.product)
                 if missing > 0:
-                    log_prior += float(np.log(self._config.unheld_share) + (missing - 1) * np.log(_FURTHER_MISSING))
+                    log_prior += _log(self._config.unheld_share) + (missing - 1) * _log(_FURTHER_MISSING)
         return log_prior
 
     def _rival_prior(self, hypothesis: Hypothesis, judgement: Judgement) -> float:
@@ -232,7 +265,7 @@ class EventJudge:
             busy = {move.visit for move in hypothesis.judgements.get(number, ()) if move.visit}
             for visit in sorted(busy & moving):
                 counted_twice = min(self.ratios.get(visit, 1.0), ratios.get(visit, 1.0))
-                log_prior += math.log(self._config.both_hands_share + 1e-300) - max(0.0, math.log(counted_twice))
+                log_prior += _log(self._config.both_hands_share) - max(0.0, math.log(counted_twice))
         return log_prior
 
     def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
@@ -242,14 +275,14 @@ class EventJudge:
             if move.quantity > 0 and move.product not in self._standing:
                 astray = any((stray.gondola, stray.shelf) == self._shelf and stray.product == move.product for stray in strays)
                 share = self._config.stray_share if astray else self._planogram.elsewhere(move.product, self._shelf)
-                log_prior += float(np.log(share + 1e-300))
+                log_prior += _log(share + 1e-300)
         return log_prior
 
     def _place_outcome(self, hypothesis: Hypothesis, candidate: Candidate, prior: float) -> Outcome:
         move = candidate.judgement[0]
         usual = candidate.home + candidate.elsewhere
         if move.quantity < 0:
-            log_prior = prior + float(np.log(usual + 1e-300))
+            log_prior = prior + _log(usual + 1e-300)
             if not move.visit or move.visit in self._scene.staff:
                 return Outcome(log_prior)
             lent = max(0, -move.quantity - hypothesis.held(move.visit, move.product))
@@ -264,7 +297,7 @@ class EventJudge:
                 total += share
                 if share > best_share:
                     best, best_share = stray, share
-        return Outcome(prior + float(np.log(total + 1e-300)), removed=() if best is None else (best,))
+        return Outcome(prior + _log(total + 1e-300), removed=() if best is None else (best,))
 
     def _candidates(self) -> list[Candidate]:
         found, best_cases = self._considered(kept_only=True)
@@ -287,8 +320,9 @@ class EventJudge:
         if not candidate.judgement:
             return candidate.log_likelihood
         place = candidate.home + candidate.elsewhere
-        if len(candidate.judgement) == 1 and _takes(candidate.judgement):
+        if len(candidate.judgement) == 1 and candidate.judgement[0].quantity > 0:
             place += self._config.stray_share * math.fsum(likelihood for _, likelihood in candidate.strays)
+            return candidate.log_likelihood + math.log(place + 1e-300)
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
         if len(candidate.judgement) > 1:
             log_prior += self._standing_prior(self._scene.strays, candidate.judgement)
@@ -320,7 +354,7 @@ class EventJudge:
             for column, count in enumerate(_COUNTS):
                 if weight[row, column] < least:
                     continue
-                base = float(weight[row, column]) + float(_LOG_COUNT_PRIOR[count])
+                base = float(weight[row, column]) + _LOG_COUNT_PRIOR[count]
                 same = strays if count > 1 or sign > 0 else self._felt_again(strays, float(weight[row, column]))
                 for visit, log_ratio in who:
                     judgement = (Move(visit, product, -sign * count),)
@@ -342,7 +376,7 @@ class EventJudge:
         return self._planogram.elsewhere(product, self._shelf) if quantity > 0 else self._config.elsewhere_share
 
     def _seen(self, visit: str, product: str) -> float:
-        return self._scene.sights.ratio(visit, product) if visit and self._scene.sights else 0.0
+        return self._scene.sights.ratio(visit, product) if visit and self._something_seen else 0.0
 
     def _single_products(self) -> list[str]:
         """What may have been moved, sorted: what stands here, is astray here, is held by somebody, or has the right weight."""
@@ -376,7 +410,7 @@ class EventJudge:
             for visit, held in self._scene.holdings:
                 if held == product:
                     possible[visit] = max(possible.get(visit, 0.0), share * nearest)
-        return [("", float(np.log(nobody)))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
+        return [("", _log(nobody))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
 
     def _pairs(self, best_single: float, least: float, least_kept: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.
@@ -388,33 +422,47 @@ class EventJudge:
         moves = [(product, count) for product in places for count in _PAIR_COUNTS]
         if not moves:
             return []
-        first, second = np.triu_indices(len(moves))
+        first, second = _each_with_each(len(moves))
         rows = self._weights.rows([product for product, _ in moves])
         counts = np.array([count for _, count in moves])
         sensible = (rows[first] != rows[second]) | (counts[first] * counts[second] > 0)
         first, second = first[sensible], second[sensible]
-        pair = np.stack([first, second], axis=-1)
-        weight = self._likelihood.weight(rows[pair], counts[pair])
+        weight = self._likelihood.pair_weights(rows, counts, first, second)
         best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
         best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
-        shaped, fits = [], []
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
-            float(np.log(self._config.pair_share))
+            _log(self._config.pair_share)
             + 2 * max(0.0, float(np.log(max(self.ratios.values(), default=1.0))))
-            + (_PAIR_SIGHT if self._scene.sights else 0.0)
+            + (_PAIR_SIGHT if self._something_seen else 0.0)
         )
-        for index in best:
-            # Sorted by weight, and a pattern only takes from it: what follows cannot be among the best any more.
-            if weight[index] < max(least, fits[-_MOST_PAIRS] if len(fits) >= _MOST_PAIRS else least):
-                break
-            a, b = moves[first[index]], moves[second[index]]
-            masses = (float(self._weights.kg[rows[first[index]]]) * a[1], float(self._weights.kg[rows[second[index]]]) * b[1])
-            shaped.append((float(weight[index]), self._likelihood.pair(masses, (places[a[0]], places[b[0]])), a, b))
-            insort(fits, shaped[-1][0] + shaped[-1][1])
+        best = best[weight[best] >= least]
+        tried = [(moves[a], moves[b]) for a, b in zip(first[best].tolist(), second[best].tolist(), strict=True)]
+        masses = (self._weights.kg[rows] * counts)[np.stack([first[best], second[best]], axis=-1)]
+        shaped = self._shaped(tried, weight[best].tolist(), masses, places)
         shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
         chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
         return [candidate for fit in chosen for candidate in self._pair(*fit, places, least_kept)]
+
+    def _shaped(
+        self, tried: Sequence[tuple[_Item, _Item]], weights: Sequence[float], masses: np.ndarray, places: Mapping[str, np.ndarray]
+    ) -> list[tuple[float, float, _Item, _Item]]:
+        """Log density of the weight and of the pattern, and the moves, of the pairs ``tried`` that may be among the best by both;
+        ``weights``: falling, ``masses`` kg [N, 2]."""
+        shaped: list[tuple[float, float, _Item, _Item]] = []
+        fits: list[float] = []
+        for start in range(0, len(tried), _MOST_PAIRS):
+            part = slice(start, start + _MOST_PAIRS)
+            if len(fits) >= _MOST_PAIRS and weights[start] < fits[-_MOST_PAIRS]:
+                break
+            patterns = self._likelihood.pairs(masses[part], [(places[a], places[b]) for (a, _), (b, _) in tried[part]]).tolist()
+            for weight, pattern, pair in zip(weights[part], patterns, tried[part], strict=True):
+                # A pattern only takes from the weight: what follows cannot be among the best any more.
+                if len(fits) >= _MOST_PAIRS and weight < fits[-_MOST_PAIRS]:
+                    return shaped
+                shaped.append((weight, pattern, *pair))
+                insort(fits, weight + pattern)
+        return shaped
 
     def _pair(
         self,
@@ -426,13 +474,13 @@ class EventJudge:
         least: float,
     ) -> list[Candidate]:
         items, place = (first, second), float(np.exp(log_place))
-        base = weight + float(np.log(self._config.pair_share))
+        base = weight + _log(self._config.pair_share)
         for product, count in items:
-            base += float(_LOG_COUNT_PRIOR[abs(count)])
+            base += _LOG_COUNT_PRIOR[abs(count)]
             if count > 0 and product not in self._standing:
-                base += float(np.log(self._config.elsewhere_share))
+                base += _log(self._config.elsewhere_share)
         if first[1] * second[1] < 0:
-            base += float(np.log(self._config.swap_share))
+            base += _log(self._config.swap_share)
         sides = [self._side(product, count, places[product]) for product, count in items]
         # What ``_best_case`` says whoever it was, but for goods that nobody held, which only take from it; and a little for rounding.
         moved = tuple(Move("", product, -count) for product, count in items)
@@ -445,7 +493,8 @@ class EventJudge:
                 if first == second and visit_b < visit_a:
                     continue
                 together = (ratio_a + ratio_b) / 2 if visit_a == visit_b else self._both(ratio_a, ratio_b)
-                together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
+                if self._something_seen:
+                    together += self._seen(visit_a, first[0]) + self._seen(visit_b, second[0])
                 if together < least:
                     continue
                 judgement = tuple(sorted((Move(visit_a, first[0], -first[1]), Move(visit_b, second[0], -second[1]))))
@@ -465,8 +514,20 @@ class EventJudge:
         """As ``_who``, of one of a pair's moves."""
         found = self._sides.get((product, count > 0))
         if found is None:
-            ratios = self._ratios_near(self._share_near(places))
-            found = self._sides[product, count > 0] = self._who(product, -count, ratios, _LEAST_PAIR_RATIO)
+            # Who takes depends on the place alone, and that is the same for many products.
+            at = places.tobytes() if count < 0 else (product, places.tobytes())
+            found = self._sides_at.get(at)
+            if found is None:
+                found = self._sides_at[at] = self._who(product, -count, self._ratios_at(places), _LEAST_PAIR_RATIO)
+            self._sides[product, count > 0] = found
+        return found
+
+    def _ratios_at(self, places: np.ndarray) -> dict[str, float]:
+        """As ``_ratios_near``, for the plates around some places."""
+        plates = (places // PLACES_PER_PLATE).tobytes()
+        found = self._ratios_by_plates.get(plates)
+        if found is None:
+            found = self._ratios_by_plates[plates] = self._ratios_near(self._share_near(places))
         return found
 
     def _both(self, first: float, second: float) -> float:
@@ -497,9 +558,22 @@ class EventJudge:
     def _share_near(self, places: np.ndarray) -> np.ndarray:
         """The event's share per plate, restricted to the plates around some places."""
         mask = np.zeros(len(self._plates))
-        mask[np.unique(places // PLACES_PER_PLATE)] = 1.0
+        mask[places // PLACES_PER_PLATE] = 1.0
         share = self._likelihood.share * mask
-        return share / share.sum() if share.sum() > 0 else self._likelihood.share
+        total = share.sum()
+        return share / total if total > 0 else self._likelihood.share
+
+
+@lru_cache(maxsize=1024)
+def _log(value: float) -> float:
+    """Of a parameter or what little depends on: asked for again and again."""
+    return float(np.log(value))
+
+
+@lru_cache(maxsize=16)
+def _each_with_each(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the first and the second of all pairs out of so many things, each with itself too."""
+    return np.triu_indices(count)
 
 
 def _takes(judgement: Judgement) -> bool:

@@ -13,19 +13,26 @@ _ROUNDING_M = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Doorway:
-    """A gate's segment ``ends`` [2, 2]: from ``start`` along ``edge`` (m), for asking about one place at a time."""
+    """A gate's segment ``ends`` [2, 2]: from ``start`` along ``edge`` (m), for asking about one place at a time; ``low`` and ``high``: the
+    corners of the box around it."""
 
     ends: np.ndarray
     start: tuple[float, float]
     edge: tuple[float, float]
+    low: tuple[float, float]
+    high: tuple[float, float]
 
     @classmethod
     def of(cls, ends: np.ndarray) -> Doorway:
-        return cls(ends, tuple(ends[0].tolist()), tuple((ends[1] - ends[0]).tolist()))
+        corners = (ends[0], ends[1] - ends[0], ends.min(axis=0), ends.max(axis=0))
+        return cls(ends, *(tuple(corner.tolist()) for corner in corners))
 
     def is_within(self, distance: float, position: np.ndarray) -> bool:
         """Whether a place [2] is at most ``distance`` (m) from the segment, as ``segment_distance`` has it, at a tenth of its cost."""
         x, y = position.tolist()
+        reach = distance + 2 * _ROUNDING_M
+        if x < self.low[0] - reach or x > self.high[0] + reach or y < self.low[1] - reach or y > self.high[1] + reach:
+            return False
         x, y = x - self.start[0], y - self.start[1]
         edge_x, edge_y = self.edge
         along = min(max((x * edge_x + y * edge_y) / max(edge_x * edge_x + edge_y * edge_y, 1e-12), 0.0), 1.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -127,6 +128,11 @@ class _ShelfFront:
         fronts = np.array([plate.front[:2] for plate in plates])
         return cls(into, np.array([plate.width for plate in plates]), np.array([plate.depth for plate in plates]), fronts)
 
+    @cached_property
+    def _out_of(self) -> np.ndarray:
+        """float64 [P, 3, 3]: turns row vectors of each plate into those of the store."""
+        return np.linalg.inv(self.into[:, :3, :3]).transpose(0, 2, 1)
+
     def distance(self, positions: np.ndarray) -> np.ndarray:
         """Of places [..., 2] on the floor to the nearest plate's front, m."""
         return np.sqrt(np.square(self.fronts - positions[..., None, :]).sum(axis=-1).min(axis=-1))
@@ -163,7 +169,7 @@ class _ShelfFront:
         away = self.outside_hand_room(self.local(wrists.reshape(-1, 3)))
         distance = np.sqrt(np.square(away).sum(axis=-1))
         # One who looks along a line knows little of where on it the hand is: what counts is how well its distance to the plate is known.
-        direction = (away / np.maximum(distance, 1e-9)[..., None]) @ np.linalg.inv(self.into[:, :3, :3]).transpose(0, 2, 1)
+        direction = (away / np.maximum(distance, 1e-9)[..., None]) @ self._out_of
         variance = np.einsum("pni,nij,pnj->pn", direction, covariances.reshape(-1, 3, 3), direction)
         return distance.reshape(shape), variance.reshape(shape)
 

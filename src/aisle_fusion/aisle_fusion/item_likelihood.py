@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr
 
+import aisle_kernels
 from aisle_contract.config import parameter
 from aisle_contract.records import ShelfEvent
 from aisle_store.store import ShelfKey, Store
@@ -190,15 +191,26 @@ class ItemLikelihood:
 
         ``rows``, ``counts`` int [..., items]: rows of ``ProductWeights`` and the pieces of each.
         """
-        config, weights = self._config, self._weights
-        masses = weights.kg[rows] * counts
-        deviation = np.sqrt(
-            self.total_deviation**2
-            + config.offset_deviation_kg**2
-            + (np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]).sum(axis=-1)
-            + self._gain_variance * np.square(masses).sum(axis=-1)
-        )
-        error = self.total - self._gain * masses.sum(axis=-1)
+        masses, variances = self._loads(rows, counts)
+        return self._weight(masses.sum(axis=-1), np.square(masses).sum(axis=-1), variances.sum(axis=-1))
+
+    def pair_weights(self, rows: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """As ``weight`` [N], of pairs of moves: ``rows``, ``counts`` int [M] of the moves, ``first``, ``second`` int [N]: their numbers."""
+        masses, variances = self._loads(rows, counts)
+        sums = (values[first] + values[second] for values in (masses, np.square(masses), variances))
+        return self._weight(*sums)
+
+    def _loads(self, rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Signed masses (kg) of some pieces each, and what is not known of them as a variance (kg^2)."""
+        weights = self._weights
+        return weights.kg[rows] * counts, np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]
+
+    def _weight(self, mass: np.ndarray, square: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """As ``weight``, from the sums over all items of their masses (kg), of these squared, and of their variances (kg^2)."""
+        config = self._config
+        noise = self.total_deviation**2 + config.offset_deviation_kg**2
+        deviation = np.sqrt(noise + variance + self._gain_variance * square)
+        error = self.total - self._gain * mass
         usual = (1 - config.outlier_share) * _normal(error, deviation)
         odd = config.outlier_share * _normal(error, deviation * config.outlier_scale)
         return np.log(usual + odd + 1e-300)
@@ -229,14 +241,32 @@ class ItemLikelihood:
 
         0 is a perfect fit, on the scale of ``single``.
         """
-        first, second = (self.patterns[:, index] for index in places)
-        expected = masses[0] * first[:, :, None, :] + masses[1] * second[:, None, :, :]
-        if masses[0] * masses[1] > 0:
-            expected = expected * (self.total / (masses[0] + masses[1]))
-        reach = load_reach(len(self.change))
-        near = [abs(mass) * reach[:, index] for mass, index in zip(masses, places, strict=True)]
-        fit = self._pattern_fit(self.change - expected, near[0][:, :, None, :] + near[1][:, None, :, :])
-        return float(np.log(np.exp(fit).mean() + 1e-300))
+        return float(self.pairs(np.array([masses]), [places])[0])
+
+    def pairs(self, masses: np.ndarray, places: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """As ``pair``, of each of N pairs: ``masses`` float64 [N, 2], ``places`` of the two loads of each; float64 [N]."""
+        counts = np.array([(len(first), len(second)) for first, second in places])
+        patterns, reach = _by_place(len(self.change))
+        rows = counts[:, 0] * counts[:, 1]
+        misfit = np.empty((int(rows.sum()), *patterns.shape[1:]))
+        where = np.concatenate([place for both in places for place in both])
+        aisle_kernels.pair_misfits(
+            self.total,
+            self._config.pattern_deviation,
+            patterns.shape[1],
+            self.change,
+            self._deviation**2,
+            patterns,
+            reach,
+            masses,
+            counts,
+            where,
+            misfit,
+        )
+        fit = np.exp(_student(misfit)).reshape(-1)
+        ends = np.cumsum(rows * patterns.shape[1]).tolist()
+        sums = np.array([np.add.reduce(fit[start:end]) for start, end in zip([0, *ends], ends, strict=False)])
+        return np.log(sums / (rows * patterns.shape[1]) + 1e-300)
 
     def _single_pattern(self) -> np.ndarray:
         """Likelihood [L] of the pattern for one load at each place, 1 for a perfect fit."""
@@ -247,8 +277,7 @@ class ItemLikelihood:
     def _pattern_fit(self, residual: np.ndarray, near: np.ndarray) -> np.ndarray:
         """``residual`` kg [..., plates]; ``near`` kg [..., plates]: the loads on each plate and beside it."""
         variance = self._deviation**2 + (self._config.pattern_deviation * near) ** 2
-        # Student's t with four degrees of freedom: neighbours of a load now and then do what they like.
-        return -2.5 * np.log1p(residual**2 / (4 * variance)).sum(axis=-1)
+        return _student(residual**2 / (4 * variance))
 
 
 @lru_cache(maxsize=64)
@@ -267,11 +296,23 @@ def load_reach(plates: int) -> np.ndarray:
     return np.clip(near / _MUCH_OF_A_LOAD, _LEAST_REACH, 1.0)
 
 
+@lru_cache(maxsize=64)
+def _by_place(plates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Patterns and reach, [L, spreads, plates]."""
+    return tuple(np.ascontiguousarray(array.transpose(1, 0, 2)) for array in (load_patterns(plates), load_reach(plates)))
+
+
 def _shares(places: np.ndarray, spread: float, plates: int) -> np.ndarray:
     """Shares [L, plates] of a load with a Gaussian footprint around each place (plate widths); the last plates carry what is beyond."""
     edges = np.arange(plates + 1, dtype=float)
     edges[0], edges[-1] = -np.inf, np.inf
     return np.diff(ndtr((edges[None, :] - places[:, None]) / spread), axis=1)
+
+
+def _student(misfit: np.ndarray) -> np.ndarray:
+    """Log-likelihoods [...] of patterns by their squared residuals over four variances [..., plates]; changes those."""
+    # Student's t with four degrees of freedom: neighbours of a load now and then do what they like.
+    return -2.5 * np.log1p(misfit, out=misfit).sum(axis=-1)
 
 
 def _normal(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:

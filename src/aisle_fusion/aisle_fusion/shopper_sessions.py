@@ -111,7 +111,8 @@ class ShopperSessions:
         self._history = history
         self._entrances = [gate for gate in store.gates.values() if gate.kind in (GateKind.ENTRANCE, GateKind.BOTH)]
         self._exits = [gate for gate in store.gates.values() if gate.kind in (GateKind.EXIT, GateKind.BOTH)]
-        self._doorways = {name: Doorway.of(gate.ends) for name, gate in store.gates.items()}
+        self._entry_doorways = [Doorway.of(gate.ends) for gate in self._entrances]
+        self._exit_doorways = [Doorway.of(gate.ends) for gate in self._exits]
         self._window_ns = int(config.gate_window_s * NANOSECONDS)
         self._visit_of_track: dict[str, Visit] = {}
         self._pending_entries: list[GateEvent] = []
@@ -120,6 +121,8 @@ class ShopperSessions:
         self._sessions_in_second: dict[str, int] = {}
         self._alerts: list[Alert] = []
         self._identities = VisitIdentities(config)
+        # Whether anybody may have moved, or been lost for long enough, since it was last asked who has left.
+        self._may_have_left = False
         #: Visits that are not closed yet, oldest first.
         self.visits: dict[str, Visit] = {}
 
@@ -131,6 +134,7 @@ class ShopperSessions:
             self._pending_exits.append(event)
 
     def take_tracks(self, tracks: Tracks) -> None:
+        self._may_have_left = True
         vanished = self._history.add(tracks)
         for life in vanished:
             visit = self._current_visit(life)
@@ -277,33 +281,39 @@ class ShopperSessions:
             self._leave(visit, stamp_ns)
 
     def _leave_at_exits(self, now_ns: int) -> None:
+        if not self._may_have_left:
+            return
+        self._may_have_left = False
+        moved: list[tuple[Visit, TrackLife]] = []
         for visit in self.visits.values():
-            if not visit.inside or not visit.spans:
+            if visit.left_ns or not visit.spans:
                 continue
-            life = self._history.get(visit.track)
-            looked_at = visit.track, life.last_ns if life is not None else 0, visit.lost_ns > 0
+            life, lost_ns = self._history.get(visit.track), visit.lost_ns
+            if lost_ns and lost_ns + self._window_ns > now_ns:
+                self._may_have_left = True
+                continue
+            looked_at = visit.track, life.last_ns if life is not None else 0, lost_ns > 0
             # Most records bring nothing new about most people.
-            if life is None or visit.stayed == looked_at or (visit.lost_ns and visit.lost_ns + self._window_ns > now_ns):
-                continue
-            if visit.lost_ns and self._ended_at_exit(life):
-                self._leave(visit, life.seen_ns)
-            elif not visit.lost_ns and self._walked_out(life):
-                self._leave(visit, life.last_ns)
-            else:
+            if life is not None and visit.stayed != looked_at:
                 visit.stayed = looked_at
+                moved.append((visit, life))
+        if not moved:
+            return
+        on_floor = self._store.on_floor(np.array([life.newest.position for _, life in moved])).tolist()
+        for (visit, life), is_on_floor in zip(moved, on_floor, strict=True):
+            if visit.lost_ns and self._ended_at_exit(life, is_on_floor):
+                self._leave(visit, life.seen_ns)
+            elif not visit.lost_ns and not is_on_floor and self._walked_out(life):
+                self._leave(visit, life.last_ns)
 
-    def _ended_at_exit(self, life: TrackLife) -> bool:
-        position = life.newest.position
+    def _ended_at_exit(self, life: TrackLife, on_floor: bool) -> bool:
         path = _path(life, life.last_ns - self._window_ns)
-        near = self._near(self._exits, position, self._config.exit_radius_m)
-        return near or (not self._store.on_floor(position)[0] and any(path_crosses(path, gate.ends) for gate in self._exits))
+        near = _near(self._exit_doorways, life.newest.position, self._config.exit_radius_m)
+        return near or (not on_floor and any(path_crosses(path, gate.ends) for gate in self._exits))
 
     def _walked_out(self, life: TrackLife) -> bool:
-        """Crossed an exit and has stayed outside since, for a second at least."""
-        position = life.newest.position
-        if not self._near(self._exits, position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
-            return False
-        if self._store.on_floor(position)[0]:
+        """Whether somebody who is not on the floor crossed an exit and has stayed outside since, for a second at least."""
+        if not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
             return False
         path = _path(life, life.last_ns - 2 * self._window_ns)
         if not any(path_crosses(path, gate.ends) for gate in self._exits):
@@ -315,15 +325,19 @@ class ShopperSessions:
         self._identities.close(visit.session)
 
     def _expire_orphans(self, now_ns: int) -> None:
+        timeout_ns = self._config.orphan_timeout_s * NANOSECONDS
         for visit in self.visits.values():
-            if visit.orphaned and now_ns - visit.last_seen_ns >= self._config.orphan_timeout_s * NANOSECONDS:
+            if now_ns - visit.last_seen_ns >= timeout_ns and visit.orphaned:
                 visit.doubt("the shopper was lost from view inside and never seen again")
                 self._leave(visit, visit.last_seen_ns)
 
     # Tracks inside without a visit
 
     def _link_free_tracks(self, now_ns: int) -> None:
-        lives = [life for life in self._history if life.present and self._is_free(life, now_ns)]
+        bound = self._visit_of_track
+        # Most tracks are those of visits that have not ended, and this is asked with each record.
+        lives = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
+        lives = [life for life in lives if self._is_free(life, now_ns)]
         lives = [life for life in lives if not self._may_be_entering(life, now_ns) and self._is_person(life, now_ns)]
         lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
@@ -349,7 +363,7 @@ class ShopperSessions:
             return True
         # Ended by mistake, or came back: far from any exit long after leaving.
         gone_long_ago = not visit.inside and now_ns - visit.left_ns > 2 * self._window_ns
-        return gone_long_ago and not self._near(self._exits, life.newest.position, self._config.gate_radius_m)
+        return gone_long_ago and not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m)
 
     def _is_person(self, life: TrackLife, now_ns: int) -> bool:
         config, track = self._config, life.newest
@@ -361,28 +375,22 @@ class ShopperSessions:
         """Began at an entrance a short while ago: the gate's ENTRY, which names the shopper, is waited for."""
         if now_ns - life.first_ns > 2 * self._window_ns:
             return False
-        return self._near(self._entrances, life.oldest_position, self._config.gate_radius_m)
+        return _near(self._entry_doorways, life.oldest_position, self._config.gate_radius_m)
 
     def _is_duplicate(self, life: TrackLife) -> bool:
         """Stays with a visit's track, or began while a visit's track near it is not supported by any detection."""
+        since_ns = life.last_ns - NANOSECONDS
+        path = _path(life, since_ns)
         for other in self._history:
             visit = self._visit_of_track.get(other.track)
             if not other.present or other is life or visit is None or not visit.inside:
                 continue
-            distance = float(np.linalg.norm(other.newest.position - life.newest.position))
-            if self._mean_distance(life, other) < self._config.duplicate_distance_m:
+            if _mean_distance(path, _path(other, since_ns)) < self._config.duplicate_distance_m:
                 return True
             reach = self._config.duplicate_distance_m + self._config.walking_speed_mps * other.newest.unseen_s
-            if other.newest.unseen_s > 0.5 and distance < reach:
+            if other.newest.unseen_s > 0.5 and float(np.linalg.norm(other.newest.position - life.newest.position)) < reach:
                 return True
         return False
-
-    def _mean_distance(self, life: TrackLife, other: TrackLife) -> float:
-        """Mean distance (m) of two present tracks over their last common second."""
-        since_ns = life.last_ns - NANOSECONDS
-        ours, theirs = _path(life, since_ns), _path(other, since_ns)
-        common = min(len(ours), len(theirs))
-        return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
 
     def _least_distance(self, life: TrackLife, visit: Visit) -> float:
         """Least distance (m) of a new track from a visit's old one over their common time, until the person was last seen."""
@@ -437,6 +445,7 @@ class ShopperSessions:
             visit.spans[-1].to_ns = max(visit.lost_ns, visit.last_seen_ns)
         visit.spans.append(TrackSpan(life.track, from_ns))
         visit.lost_ns = 0 if life.present else life.last_ns
+        self._may_have_left = True
         visit.last_seen_ns, visit.last_position, visit.last_velocity = life.seen_ns, life.newest.position, life.newest.velocity
         self._visit_of_track[life.track] = visit
 
@@ -458,8 +467,9 @@ class ShopperSessions:
         silence_ns = self._config.gate_silence_s * NANOSECONDS
         return any(now_ns - heard_ns <= silence_ns for heard_ns in self._gate_heard_ns.values())
 
-    def _near(self, gates: Sequence[Gate], position: np.ndarray, radius: float) -> bool:
-        return any(self._doorways[gate.gate].is_within(radius, position) for gate in gates)
+
+def _near(doorways: Sequence[Doorway], position: np.ndarray, radius: float) -> bool:
+    return any(doorway.is_within(radius, position) for doorway in doorways)
 
 
 def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
@@ -472,6 +482,12 @@ def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
     return {
         int(row): int(column) for row, column in zip(rows, columns, strict=True) if column < cost.shape[1] and cost[row, column] <= limit
     }
+
+
+def _mean_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Mean distance (m) of two paths, [N, 2] and [M, 2], over what they have in common at their ends."""
+    common = min(len(ours), len(theirs))
+    return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
 
 
 def _path(life: TrackLife, since_ns: int) -> np.ndarray:

@@ -12,7 +12,7 @@ Groups never change: an event replaces those that it touches. What has been work
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,29 +59,32 @@ class Entry(NamedTuple):
     added: tuple[Stray, ...] = ()
 
 
-#: (visit, product) -> pieces, sorted; none of them zero.
-Counts = Mapping[tuple[str, str], int]
+#: (visit, product) and its pieces, sorted; none of them zero.
+Carts = tuple[tuple[tuple[str, str], int], ...]
 
 
 class Hypothesis:
     """``entries`` by event number; ``strays`` sorted. Its weight is relative to the others of its group.
 
-    ``counts``: the pieces that these events brought or took; worked out from the entries if not given.
+    ``carts``: the pieces that these events brought or took; worked out from the entries if not given.
     """
 
-    __slots__ = ("_judgements", "counts", "entries", "log_weight", "strays")
+    __slots__ = ("_held", "_judgements", "carts", "entries", "log_weight", "strays")
 
     def __init__(
-        self, log_weight: float, entries: tuple[Entry, ...] = (), strays: tuple[Stray, ...] = (), counts: Counts | None = None
+        self, log_weight: float, entries: tuple[Entry, ...] = (), strays: tuple[Stray, ...] = (), carts: Carts | None = None
     ) -> None:
         self.log_weight = log_weight
         self.entries = entries
         self.strays = strays
-        self.counts = _after({}, [effect for entry in entries for effect in entry.effects]) if counts is None else counts
+        self.carts = _after((), [effect for entry in entries for effect in entry.effects]) if carts is None else carts
+        self._held: dict[tuple[str, str], int] | None = None
         self._judgements: dict[int, Judgement] | None = None
 
     def held(self, visit: str, product: str) -> int:
-        return self.counts.get((visit, product), 0)
+        if self._held is None:
+            self._held = dict(self.carts)
+        return self._held.get((visit, product), 0)
 
     @property
     def judgements(self) -> Mapping[int, Judgement]:
@@ -93,11 +96,11 @@ class Hypothesis:
     @property
     def present(self) -> tuple:
         """What it says about now."""
-        return (tuple(self.counts.items()), self.strays)
+        return self.carts, self.strays
 
     def weighing(self, log_weight: float) -> Hypothesis:
         """The same with another weight."""
-        return Hypothesis(log_weight, self.entries, self.strays, self.counts)
+        return Hypothesis(log_weight, self.entries, self.strays, self.carts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class _Group:
         """(visit, product) -> most pieces by which any hypothesis changes the cart."""
         found: dict[tuple[str, str], list[int]] = {}
         for hypothesis in self.hypotheses:
-            for cart, pieces in hypothesis.counts.items():
+            for cart, pieces in hypothesis.carts:
                 found.setdefault(cart, []).append(pieces)
         # Hypotheses that do not name a cart change nothing in it.
         return {cart: max(pieces) if len(pieces) == len(self.hypotheses) else max(*pieces, 0) for cart, pieces in found.items()}
@@ -134,7 +137,7 @@ class _Group:
         """(visit, product) -> probability that these events leave nothing of it in the cart."""
         having: dict[tuple[str, str], list[float]] = {cart: [] for cart in self.most}
         for hypothesis, weight in zip(self.hypotheses, self.weights, strict=True):
-            for cart, pieces in hypothesis.counts.items():
+            for cart, pieces in hypothesis.carts:
                 if pieces > 0:
                     having[cart].append(weight)
         return {cart: 1.0 - math.fsum(weights) for cart, weights in having.items()}
@@ -301,9 +304,15 @@ class StoreHypotheses:
             before = _joined(touched, self.limit)
             weighed = _weighed(before, [log_likelihood for _, log_likelihood in judgements], outcome, bounds)
             merged: dict[tuple, Hypothesis] = {}
-            entries: dict[Entry, Entry] = {}
+            entries: dict[tuple, Entry] = {}
             for negative_weight, number, index, result in weighed[: self.limit * _BRANCHING]:
-                _merge(merged, _child(before[number], event, judgements[index][0], result, -negative_weight, entries))
+                effects = _effects(before[number], judgements[index][0], result)
+                made = index, effects, result.added
+                # Equal entries of several hypotheses are one, which makes comparing them cheap.
+                entry = entries.get(made)
+                if entry is None:
+                    entry = entries[made] = Entry(event, judgements[index][0], effects, result.added)
+                _merge(merged, _child(before[number], entry, result, -negative_weight))
             after = tuple(_split(self._best(merged)))
             if kept is not None:
                 kept.touched, kept.after = touched, after
@@ -356,7 +365,7 @@ class StoreHypotheses:
         """
         found: dict[str, int] = {}
         for group in self.about(visit):
-            for (v, product), pieces in group.hypotheses[0].counts.items():
+            for (v, product), pieces in group.hypotheses[0].carts:
                 if v == visit:
                     found[product] = found.get(product, 0) + pieces
         return {product: found[product] for product in sorted(found) if found[product] > 0}
@@ -443,52 +452,46 @@ def _both(first: Hypothesis, second: Hypothesis) -> Hypothesis:
         first.log_weight + second.log_weight,
         tuple(sorted((*first.entries, *second.entries))),
         tuple(sorted((*first.strays, *second.strays))),
-        _after(first.counts, [(visit, product, pieces) for (visit, product), pieces in second.counts.items()]),
+        _after(first.carts, [(visit, product, pieces) for (visit, product), pieces in second.carts]),
     )
 
 
-def _child(
-    parent: Hypothesis, event: int, judgement: Judgement, outcome: Outcome, log_weight: float, entries: dict[Entry, Entry]
-) -> Hypothesis:
-    """``parent`` after one more event. ``entries``: those of other children; equal ones are shared, which makes comparing them cheap."""
+def _effects(parent: Hypothesis, judgement: Judgement, outcome: Outcome) -> tuple[tuple[str, str, int], ...]:
+    """(visit, product, pieces) by which a judgement changes the carts of a hypothesis."""
     effects = []
     for move in judgement:
         if move.visit:
             # Who takes back what was his own has not taken it from the shop.
-            own = sum(stray.lender == move.visit and stray.product == move.product for stray in outcome.removed)
+            own = sum(stray.lender == move.visit and stray.product == move.product for stray in outcome.removed) if outcome.removed else 0
             change = max(move.quantity - own, -parent.held(move.visit, move.product))
             if change:
                 effects.append((move.visit, move.product, change))
+    return tuple(effects)
+
+
+def _child(parent: Hypothesis, entry: Entry, outcome: Outcome, log_weight: float) -> Hypothesis:
+    """``parent`` after one more event."""
     strays = parent.strays
     if outcome.removed or outcome.added:
         remaining = list(strays)
         for stray in outcome.removed:
             remaining.remove(stray)
         strays = tuple(sorted([*remaining, *outcome.added]))
-    entry = Entry(event, judgement, tuple(effects), outcome.added)
-    entry = entries.setdefault(entry, entry)
-    return Hypothesis(log_weight, (*parent.entries, entry), strays, _after(parent.counts, effects))
+    return Hypothesis(log_weight, (*parent.entries, entry), strays, _after(parent.carts, entry.effects))
 
 
-def _after(counts: Counts, effects: Collection[tuple[str, str, int]]) -> Counts:
-    """``counts`` changed by (visit, product, pieces)."""
-    if not effects:
-        return counts
+def _after(carts: Carts, effects: Collection[tuple[str, str, int]]) -> Carts:
+    """``carts`` changed by (visit, product, pieces)."""
     for visit, product, pieces in effects:
         cart = visit, product
-        before = counts.get(cart)
-        if before is None:
-            # What is there is sorted: a place is found in few steps.
-            carts = list(counts.items())
-            insort(carts, (cart, pieces))
-            counts = dict(carts)
+        # What is there is sorted: a place is found in few steps.
+        place = bisect_left(carts, (cart,))
+        if place == len(carts) or carts[place][0] != cart:
+            carts = (*carts[:place], (cart, pieces), *carts[place:])
             continue
-        counts = dict(counts)
-        if before + pieces:
-            counts[cart] = before + pieces
-        else:
-            del counts[cart]
-    return counts
+        left = carts[place][1] + pieces
+        carts = (*carts[:place], (cart, left), *carts[place + 1 :]) if left else (*carts[:place], *carts[place + 1 :])
+    return carts
 
 
 def _merge(merged: dict[tuple, Hypothesis], hypothesis: Hypothesis) -> None:
@@ -527,7 +530,7 @@ def _split(hypotheses: tuple[Hypothesis, ...]) -> list[_Group]:
         for stray in taken:
             strays.remove(stray)
         entries = tuple(entry for place, entry in enumerate(hypothesis.entries) if place not in agreed)
-        rest.append(Hypothesis(hypothesis.log_weight, entries, tuple(strays), _after(hypothesis.counts, back)))
+        rest.append(Hypothesis(hypothesis.log_weight, entries, tuple(strays), _after(hypothesis.carts, back)))
     if any(hypothesis.entries or hypothesis.strays for hypothesis in rest):
         apart.append(_Group(tuple(rest)))
     return apart

@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, takewhile
+from itertools import combinations
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, Track
 from aisle_fusion.order_statistics import median, quantile_of
 
-#: A head is used if its height is known to this deviation, m.
-_LEAST_KNOWN_M = 0.1
+#: A head is used if its height is known to this variance, m^2.
+_LEAST_KNOWN_M2 = 0.1**2
 #: Who walks so fast (m/s) walks upright.
 _UPRIGHT_MPS = 0.3
 #: A height counts after so many samples; so many are kept.
@@ -59,21 +59,27 @@ class IdentityConfig:
 
 @dataclass(slots=True)
 class _Height:
-    """Of a visit's head, m, as seen while nobody was near: ``middle`` with ``deviation``, from the last ``samples``."""
+    """Of a visit's head, m, as seen while nobody was near, from the last ``samples``."""
 
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
-    middle: float = 0.0
-    deviation: float = np.inf
+    _known: tuple[float, float] | None = (0.0, math.inf)
 
     def add(self, heights: Sequence[float]) -> None:
         self.samples.extend(heights)
-        if len(self.samples) < _LEAST_SAMPLES:
-            return
-        samples = np.array(self.samples)
-        self.middle = float(median(samples))
-        # A median's deviation, from the median of the distances, which a few wrong heads do not change.
-        spread = 1.4826 * float(median(np.abs(samples - self.middle)))
-        self.deviation = 1.25 * max(spread, _LEAST_SPREAD_M) * float(np.sqrt(_SAMPLES_WORTH_ONE / len(self.samples)))
+        if len(self.samples) >= _LEAST_SAMPLES:
+            # Worked out when it is asked for: most is learned about people who are far from others.
+            self._known = None
+
+    @property
+    def known(self) -> tuple[float, float]:
+        """The height in the middle, and its deviation."""
+        if self._known is None:
+            samples = np.array(self.samples)
+            middle = float(median(samples))
+            # A median's deviation, from the median of the distances, which a few wrong heads do not change.
+            spread = 1.4826 * float(median(np.abs(samples - middle)))
+            self._known = middle, 1.25 * max(spread, _LEAST_SPREAD_M) * float(np.sqrt(_SAMPLES_WORTH_ONE / len(self.samples)))
+        return self._known
 
 
 #: Stamp (ns), height of a head (m), whether walking with nobody near.
@@ -143,14 +149,18 @@ class VisitIdentities:
     def _forget(self, stamp_ns: int, tracks: Mapping[str, Track]) -> None:
         oldest_ns = stamp_ns - int(_KEPT_S * NANOSECONDS)
         for visit, watched in self._watched.items():
-            watched.forget_before(oldest_ns)
+            if watched.heights and watched.heights[0][0] < oldest_ns:
+                watched.forget_before(oldest_ns)
             if not watched.contacts:
                 continue
             # Whose track was lost in a contact may have any of the others' since.
+            is_seen = visit in tracks
             over = [
-                other for other, (_, until_ns) in watched.contacts.items() if until_ns < stamp_ns and visit in tracks and other in tracks
+                other
+                for other, (_, until_ns) in watched.contacts.items()
+                if (is_seen and until_ns < stamp_ns and other in tracks) or other not in self._watched
             ]
-            for other in (*over, *(other for other in watched.contacts if other not in self._watched)):
+            for other in over:
                 del watched.contacts[other]
 
     def close(self, visit: str) -> None:
@@ -159,14 +169,12 @@ class VisitIdentities:
 
     def _note_contacts(self, stamp_ns: int, tracks: Mapping[str, Track]) -> set[str]:
         """Notes who is near to whom; returns all who are near to anybody."""
-        visits = list(tracks)
-        for visit in visits:
-            self._watched.setdefault(visit, _Watched())
-        if len(visits) < 2:
-            return set()
+        for visit in tracks:
+            if visit not in self._watched:
+                self._watched[visit] = _Watched()
         reach = self._config.contact_m
         until_ns = stamp_ns + int(self._config.contact_s * NANOSECONDS)
-        places = [(visit, *tracks[visit].position.tolist()) for visit in visits]
+        places = [(visit, *track.position.tolist()) for visit, track in tracks.items()]
         pairs = [(one, other) for (one, x, y), (other, u, v) in combinations(places, 2) if abs(x - u) < reach > math.hypot(x - u, y - v)]
         for first, second in pairs:
             since_ns, _ = self._watched[first].contacts.get(second, (stamp_ns, 0))
@@ -188,20 +196,25 @@ class VisitIdentities:
     def _likeliest(self, tracks: Mapping[str, Track], stamp_ns: int) -> tuple[str, str] | None:
         """The pair of visits that were in contact and gain most by exchanging their tracks, if that is enough. One of them may have lost
         its track since."""
-        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.deviation <= _LARGEST_DEVIATION_M]
-        seen = {visit: self._seen(visit, stamp_ns) if visit in tracks else None for visit in known}
-        # Whose track shows nothing at this moment is left alone.
-        able = [visit for visit in known if seen[visit] is not None or visit not in tracks]
-        best, pair = self._config.exchange_gain, None
-        for number, first in enumerate(able):
-            for second in able[number + 1 :]:
-                if second not in self._watched[first].contacts:
+        known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.known[1] <= _LARGEST_DEVIATION_M]
+        pairs = [(first, second) for first, second in combinations(known, 2) if second in self._watched[first].contacts]
+        seen: dict[str, tuple[float, bool] | None] = {}
+        best, likeliest = self._config.exchange_gain, None
+        for pair in pairs:
+            gain = 0.0
+            for visit, other in (pair, pair[::-1]):
+                if visit not in tracks:
                     continue
-                gains = [self._gain(*way) for way in ((first, second, seen[first]), (second, first, seen[second])) if way[2] is not None]
-                # Both must say so: one alone may be somebody else.
-                if gains and min(gains) > _LEAST_GAIN and math.fsum(gains) > best:
-                    best, pair = math.fsum(gains), (first, second)
-        return pair
+                if visit not in seen:
+                    seen[visit] = self._seen(visit, stamp_ns)
+                # Whose track shows nothing at this moment is left alone. Both must say so: one alone may be somebody else.
+                if seen[visit] is None or (gained := self._gain(visit, other, seen[visit])) <= _LEAST_GAIN:
+                    break
+                gain += gained
+            else:
+                if gain > best:
+                    best, likeliest = gain, pair
+        return likeliest
 
     def _gain(self, visit: str, other: str, seen: tuple[float, bool]) -> float:
         """How much better (nats) what the visit's track shows fits to the other's head."""
@@ -209,10 +222,17 @@ class VisitIdentities:
 
     def _seen(self, visit: str, stamp_ns: int) -> tuple[float, bool] | None:
         """Height (m) of the head that a visit's track shows now, and whether it walked upright; None if it is not seen well."""
-        recent = list(takewhile(lambda entry: entry[0] > stamp_ns - _WINDOW_NS, reversed(self._watched[visit].heights)))
-        walking = [height for _, height, upright in recent if upright]
+        since_ns = stamp_ns - _WINDOW_NS
+        every: list[float] = []
+        walking: list[float] = []
+        for at_ns, height, upright in reversed(self._watched[visit].heights):
+            if at_ns <= since_ns:
+                break
+            every.append(height)
+            if upright:
+                walking.append(height)
         walks = len(walking) >= _LEAST_WINDOW
-        heights = sorted(walking if walks else [height for _, height, _ in recent])
+        heights = sorted(walking if walks else every)
         if len(heights) < _LEAST_WINDOW:
             return None
         if quantile_of(heights, 0.75) - quantile_of(heights, 0.25) > _STEADY_DEVIATIONS * self._config.head_deviation_m:
@@ -221,12 +241,12 @@ class VisitIdentities:
 
     def _log_density(self, visit: str, height: float, upright: bool = False) -> float:
         """Log density (per m) of a head's ``height`` (m) if it were this visit's."""
-        config, own = self._config, self._watched[visit].own
+        config, (own_m, own_deviation) = self._config, self._watched[visit].own.known
         known = config.walking_deviation_m if upright else config.head_deviation_m
-        deviation = math.hypot(known, own.deviation)
+        deviation = math.hypot(known, own_deviation)
         stooping_share = config.stooping_share * (_STOOPING_WALKERS if upright else 1.0)
-        normal = math.exp(-0.5 * ((height - own.middle) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-        stooping = (own.middle - _STOOP_M < height < own.middle) / _STOOP_M
+        normal = math.exp(-0.5 * ((height - own_m) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+        stooping = (own_m - _STOOP_M < height < own_m) / _STOOP_M
         return math.log((1.0 - stooping_share) * normal + stooping_share * stooping + _ODD_DENSITY)
 
     def _since(self, pair: tuple[str, str]) -> int:
@@ -251,6 +271,6 @@ class VisitIdentities:
 def _height(track: Track) -> float | None:
     """Of a track's head above the floor, m, if it is known well enough."""
     head = track.head
-    if head is None or track.unseen_s > 0.0 or head.covariance.item(2, 2) > _LEAST_KNOWN_M**2:
+    if head is None or track.unseen_s > 0.0 or head.covariance.item(2, 2) > _LEAST_KNOWN_M2:
         return None
     return head.position.item(2)

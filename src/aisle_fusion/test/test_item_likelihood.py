@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fusion_scene import shelf_event, small_store
 
-from aisle_fusion.item_likelihood import ItemLikelihood, PlateGains, ProductWeights, WeightConfig
+from aisle_fusion.item_likelihood import ItemLikelihood, PlateGains, ProductWeights, WeightConfig, load_reach
 from aisle_store.store import Product
 
 STORE = small_store()
@@ -63,6 +63,33 @@ def test_a_pair_explains_two_loads_apart_and_a_single_does_not():
     first, second = np.arange(0, 12), np.arange(12, 24)
     assert found.pair((-0.1, -0.06), (first, second)) > np.log(found.single[:24].mean())
     assert found.pair((-0.1, -0.06), (first, second)) > found.pair((-0.06, -0.1), (first, second)) + 1
+
+
+def test_pairs_are_judged_together_as_each_alone_in_plain_numpy():
+    """Loads in one direction and in both, with different numbers of places each."""
+    found, config = likelihood({3: -0.2, 4: -0.05, 8: 0.1}), WeightConfig()
+    masses = np.array([(-0.2, 0.1), (-0.1, -0.1), (0.3, 0.05), (-0.25, 0.1)])
+    places = [
+        (np.array([8, 10, 12]), np.array([28, 30])),
+        (np.arange(4), np.arange(48)),
+        (np.array([0]), np.array([47])),
+        (np.array([9]),) * 2,
+    ]
+    alone = [plain_pair(found, config, *pair) for pair in zip(masses.tolist(), places, strict=True)]
+    np.testing.assert_allclose(found.pairs(masses, places), alone, rtol=1e-12)
+    assert alone[0] > max(alone[1:])
+
+
+def plain_pair(found: ItemLikelihood, config: WeightConfig, masses: list[float], places: tuple[np.ndarray, np.ndarray]) -> float:
+    fits = []
+    for a in places[0]:
+        for b in places[1]:
+            expected = masses[0] * found.patterns[:, a] + masses[1] * found.patterns[:, b]
+            if masses[0] * masses[1] > 0:
+                expected *= found.total / sum(masses)
+            off = config.pattern_deviation * (abs(masses[0]) * load_reach(12)[:, a] + abs(masses[1]) * load_reach(12)[:, b])
+            fits.append(-2.5 * np.log1p((found.change - expected) ** 2 / (4 * (0.001**2 + off**2))).sum(axis=-1))
+    return float(np.log(np.exp(fits).mean()))
 
 
 def test_a_heavy_load_does_not_hide_a_light_one_far_from_it():

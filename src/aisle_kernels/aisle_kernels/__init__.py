@@ -66,6 +66,13 @@ Levels of P plates on S shelves (``aisle_fusion.shelf_monitor_levels``), ``froze
 ``still_bins(levels, bin, plates [K], tolerances [K])``
     for how many bins all of the plates have kept within their tolerances
 
+Shelf events (``aisle_fusion.item_likelihood``), patterns of loads at L places with S spreads on P plates:
+
+``pair_misfits(total_kg, deviation, spreads, change [P], variance [P], patterns [L, S, P], reach [L, S, P], masses [N, 2], counts [N, 2],``
+``places, ... [R, S, P])``
+    squared residuals over four variances of N pairs of loads, each with each of its places: ``counts`` of these for both loads, which
+    follow one another in ``places``; R: the counts of each pair multiplied, all together
+
 Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
 
 ``chunk_messages(chunk, offset, wanted)``
@@ -93,6 +100,7 @@ from aisle_kernels._compiled import (
     merged,
     off_level,
     open_bins,
+    pair_misfits,
     person_sizes,
     plate_levels,
     pop_means,
@@ -128,6 +136,7 @@ __all__ = [
     "merged",
     "off_level",
     "open_bins",
+    "pair_misfits",
     "person_sizes",
     "plate_levels",
     "pop_means",

@@ -8,6 +8,7 @@
 #include "bag_calls.hpp"
 #include "body_evidence.hpp"
 #include "body_points.hpp"
+#include "event_calls.hpp"
 #include "floor_geometry.hpp"
 #include "gating.hpp"
 #include "floor_projection.hpp"
@@ -319,7 +320,7 @@ PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_compiled", "See aisle_kernels.",
 
 PyMODINIT_FUNC PyInit__compiled() {
     PyObject* module = PyModule_Create(&kModule);
-    for (PyMethodDef* methods : {aisle::kShelfMethods, aisle::kBagMethods})
+    for (PyMethodDef* methods : {aisle::kShelfMethods, aisle::kEventMethods, aisle::kBagMethods})
         if (module && PyModule_AddFunctions(module, methods) < 0) Py_CLEAR(module);
     return module;
 }

@@ -105,6 +105,35 @@ def test_wrong_arguments_are_told(change: dict, error: type[Exception], words: s
         aisle_kernels.fuse(*(arguments | change).values())
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"counts": np.array([[2, 2]])}, ValueError, "more places are counted than given"),
+        ({"counts": np.array([[-1, 2]])}, ValueError, "more places are counted than given"),
+        ({"places": np.array([0, 1, 4])}, IndexError, "argument 10 holds 4, expected 0 to 3"),
+        ({"result": np.empty((3, 1, 2))}, ValueError, "argument 11 has 6 numbers, expected 4"),
+        ({"spreads": 0}, ValueError, "at least one spread"),
+    ],
+)
+def test_pairs_of_loads_that_do_not_fit_together_are_told(change: dict, error: type[Exception], words: str) -> None:
+    arguments = {
+        "total": 1.0,
+        "deviation": 0.1,
+        "spreads": 1,
+        "change": np.ones(2),
+        "variance": np.ones(2),
+        "patterns": np.ones((4, 1, 2)),
+        "reach": np.ones((4, 1, 2)),
+        "masses": np.ones((1, 2)),
+        "counts": np.array([[1, 2]]),
+        "places": np.array([0, 1, 2]),
+        "result": np.empty((2, 1, 2)),
+    }
+    aisle_kernels.pair_misfits(*arguments.values())
+    with pytest.raises(error, match=words):
+        aisle_kernels.pair_misfits(*(arguments | change).values())
+
+
 def message(channel: int, log_time: int, data: bytes) -> bytes:
     """As it stands in a chunk."""
     return struct.pack("<BQHIQQ", 5, 22 + len(data), channel, 7, log_time, log_time + 1) + data
