@@ -428,40 +428,67 @@ class EventJudge:
         sensible = (rows[first] != rows[second]) | (counts[first] * counts[second] > 0)
         first, second = first[sensible], second[sensible]
         weight = self._likelihood.pair_weights(rows, counts, first, second)
-        best = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
-        best = best[np.argsort(-weight[best], kind="stable")][: 4 * _MOST_PAIRS]
+        likely = np.flatnonzero(weight > max(best_single, float(weight.max())) - _PAIR_CUT)
+        first, second, weight = first[likely], second[likely], weight[likely]
+        prior = np.array([self._move_prior(*move) for move in moves])
+        swap = np.where(counts[first] * counts[second] < 0, _log(self._config.swap_share), 0.0)
+        fit = weight + prior[first] + prior[second] + swap
+        best = np.argsort(-fit, kind="stable")[: 4 * _MOST_PAIRS]
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
             _log(self._config.pair_share)
             + 2 * max(0.0, float(np.log(max(self.ratios.values(), default=1.0))))
             + (_PAIR_SIGHT if self._something_seen else 0.0)
         )
-        best = best[weight[best] >= least]
+        best = best[fit[best] >= least]
         tried = [(moves[a], moves[b]) for a, b in zip(first[best].tolist(), second[best].tolist(), strict=True)]
         masses = (self._weights.kg[rows] * counts)[np.stack([first[best], second[best]], axis=-1)]
-        shaped = self._shaped(tried, weight[best].tolist(), masses, places)
-        shaped.sort(key=lambda fit: (-fit[0] - fit[1], fit[2], fit[3]))
-        chosen = [fit for fit in shaped[:_MOST_PAIRS] if fit[0] + fit[1] >= least]
-        return [candidate for fit in chosen for candidate in self._pair(*fit, places, least_kept)]
+        shaped = self._shaped(tried, fit[best].tolist(), weight[best].tolist(), masses, places)
+        shaped.sort(key=lambda pair: (-pair[0], *pair[3:]))
+        chosen = [pair for pair in shaped[:_MOST_PAIRS] if pair[0] >= least]
+        return [candidate for _, *pair in chosen for candidate in self._pair(*pair, places, least_kept)]
+
+    def _move_prior(self, product: str, count: int) -> float:
+        """Log prior of one move of a pair at most, whoever it was."""
+        prior = _LOG_COUNT_PRIOR[abs(count)]
+        if count < 0:
+            return prior + self._standing_prior(self._scene.strays, (Move("", product, -count),))
+        if product not in self._standing:
+            prior += _log(self._config.elsewhere_share)
+        missing = 0 if self._scene.staff else count - self._most_held.get(product, 0)
+        return prior + (_log(self._config.unheld_share) + (missing - 1) * _log(_FURTHER_MISSING) if missing > 0 else 0.0)
+
+    @cached_property
+    def _most_held(self) -> dict[str, int]:
+        """Product -> the most pieces that anybody holds in any hypothesis."""
+        most: dict[str, int] = {}
+        for (_, product), pieces in self._scene.holdings.items():
+            most[product] = max(most.get(product, 0), pieces)
+        return most
 
     def _shaped(
-        self, tried: Sequence[tuple[_Item, _Item]], weights: Sequence[float], masses: np.ndarray, places: Mapping[str, np.ndarray]
-    ) -> list[tuple[float, float, _Item, _Item]]:
-        """Log density of the weight and of the pattern, and the moves, of the pairs ``tried`` that may be among the best by both;
-        ``weights``: falling, ``masses`` kg [N, 2]."""
-        shaped: list[tuple[float, float, _Item, _Item]] = []
-        fits: list[float] = []
+        self,
+        tried: Sequence[tuple[_Item, _Item]],
+        fits: Sequence[float],
+        weights: Sequence[float],
+        masses: np.ndarray,
+        places: Mapping[str, np.ndarray],
+    ) -> list[tuple[float, float, float, _Item, _Item]]:
+        """How well all in all, log density of the weight and of the pattern, and the moves, of the pairs ``tried`` that may be among the
+        best; ``fits``: by weight and prior, falling; ``masses`` kg [N, 2]."""
+        shaped: list[tuple[float, float, float, _Item, _Item]] = []
+        found: list[float] = []
         for start in range(0, len(tried), _MOST_PAIRS):
             part = slice(start, start + _MOST_PAIRS)
-            if len(fits) >= _MOST_PAIRS and weights[start] < fits[-_MOST_PAIRS]:
+            if len(found) >= _MOST_PAIRS and fits[start] < found[-_MOST_PAIRS]:
                 break
             patterns = self._likelihood.pairs(masses[part], [(places[a], places[b]) for (a, _), (b, _) in tried[part]]).tolist()
-            for weight, pattern, pair in zip(weights[part], patterns, tried[part], strict=True):
-                # A pattern only takes from the weight: what follows cannot be among the best any more.
-                if len(fits) >= _MOST_PAIRS and weight < fits[-_MOST_PAIRS]:
+            for fit, weight, pattern, pair in zip(fits[part], weights[part], patterns, tried[part], strict=True):
+                # A pattern only takes from the fit: what follows cannot be among the best any more.
+                if len(found) >= _MOST_PAIRS and fit < found[-_MOST_PAIRS]:
                     return shaped
-                shaped.append((weight, pattern, *pair))
-                insort(fits, weight + pattern)
+                shaped.append((fit + pattern, weight, pattern, *pair))
+                insort(found, fit + pattern)
         return shaped
 
     def _pair(
