@@ -49,10 +49,9 @@ def test_something_is_left_out_early() -> None:
 
 
 def test_a_light_thing_taken_beside_a_heavy_one_is_thought_of() -> None:
-    """The heavy one reads 5 % too much, so many pairs of other things would weigh as much together."""
-    event = shelf_event(5, 6, "1", {10: -0.011, 11: -0.262, 12: -0.002, 8: -0.054, 7: -0.006}, deviation=0.002)
-    near = [Proximity("a", np.full(PLATES, 50.0), np.zeros(PLATES)), Proximity("b", np.full(PLATES, 40.0), np.zeros(PLATES))]
-    scene = Scene(near, {("a", "red"): 2, ("b", "blue"): 2}, [])
-    judge = EventJudge(Planogram(STORE, CONFIG), ProductWeights(STORE, CONFIG), CONFIG, event, scene)
+    """Its part of the change is small, but clear."""
+    event = shelf_event(5, 6, "2", {2: -0.02, 3: -0.38, 4: 0.001, 7: -0.028, 8: -0.002}, deviation=0.002)
+    near = [Proximity(visit, np.full(PLATES, ratio), np.zeros(PLATES)) for visit, ratio in (("a", 50.0), ("b", 40.0))]
+    judge = EventJudge(Planogram(STORE, CONFIG), ProductWeights(STORE, CONFIG), CONFIG, event, Scene(near, {}, []))
     best = [candidate.judgement for candidate in judge.candidates[:2]]
-    assert all(sorted((move.product, move.quantity) for move in judgement) == [("green", 1), ("jar", 1)] for judgement in best)
+    assert all(sorted((move.product, move.quantity) for move in judgement) == [("bag", 1), ("tin", 1)] for judgement in best)
