@@ -80,10 +80,13 @@ class Proximity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """One person's samples at a shelf. float64 [P, N] m: the body's distances along the shelf and before or behind where one stands
-    (``aside``, ``outside``); float64 [P, N, 2]: each wrist's distance to where it is while the hand is at the plate (``hand``, m; NaN where
-    it is not known) and its own variance in that direction (``variance``, m^2); float64 [N, 2]: how exactly a wrist is known, 1 .. 0
-    (``exactness``); standard deviation of the body [N] m; ``stamps_ns`` [N]."""
+    """Samples of K people, N of each at the same times, at a shelf of P plates.
+
+    float64 [P, K, N] m: the body's distances along the shelf and before or behind where one stands (``aside``, ``outside``); float64
+    [P, K, N, 2]: each wrist's distance to where it is while the hand is at the plate (``hand``, m; NaN where it is not known) and its own
+    variance in that direction (``variance``, m^2); float64 [K, N, 2]: how exactly a wrist is known, 1 .. 0 (``exactness``); standard
+    deviation of the body [K, N] m; ``stamps_ns`` int64 [N].
+    """
 
     aside: np.ndarray
     outside: np.ndarray
@@ -99,8 +102,8 @@ class _Seen:
         if not len(then):
             return None
         then, at = slice(int(then[0]), int(then[-1]) + 1), window.plates
-        hands = self.hand[at, then], self.variance[at, then], self.exactness[then]
-        return _Seen(self.aside[at, then], self.outside[at, then], *hands, self.deviation[then], self.stamps_ns[then])
+        hands = self.hand[at][:, :, then], self.variance[at][:, :, then], self.exactness[:, then]
+        return _Seen(self.aside[at][:, :, then], self.outside[at][:, :, then], *hands, self.deviation[:, then], self.stamps_ns[then])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,27 +140,31 @@ class _ShelfFront:
         """Of places [..., 2] on the floor to the nearest plate's front, m."""
         return np.sqrt(np.square(self.fronts - positions[..., None, :]).sum(axis=-1).min(axis=-1))
 
-    def each_seen(self, samples: Sequence[Samples], reach: float) -> Iterator[_Seen | None]:
-        """How each of several people was seen, None for who was far away; what costs most is worked out for all together."""
+    def seen(self, samples: Sequence[Samples], reach: float) -> Iterator[tuple[list[int], _Seen]]:
+        """How people were seen who were not far away, those with equally many samples together; with their numbers in ``samples``."""
         if not samples:
             return
         ends = np.array([(found.positions[0], found.positions[-1]) for found in samples])
-        near = ~(self.distance(ends) > _FAR_M).all(axis=1)
-        everybody = Samples.joined([found for found, is_near in zip(samples, near, strict=True) if is_near] or samples[:1])
+        near = np.flatnonzero(~(self.distance(ends) > _FAR_M).all(axis=1)).tolist()
+        if not near:
+            return
+        everybody = Samples.joined([samples[number] for number in near])
         body = np.zeros((len(everybody), 3))
         body[:, :2] = everybody.positions
         aside, outside = self.standing(self.local(body), reach)
         wrists, covariances = everybody.wrists()
         hand, variance = self.hands(wrists, covariances)
         exactness = _VAGUE_M**2 / (_VAGUE_M**2 + np.trace(covariances, axis1=-2, axis2=-1) / 3)
+        alike: dict[bytes, list[tuple[int, int]]] = {}
         start = 0
-        for found, is_near in zip(samples, near, strict=True):
-            if not is_near:
-                yield None
-                continue
-            part = slice(start, start := start + len(found))
-            hands = hand[:, part], variance[:, part], exactness[part]
-            yield _Seen(aside[:, part], outside[:, part], *hands, everybody.deviations[part], found.stamps_ns)
+        for number in near:
+            alike.setdefault(samples[number].stamps_ns.tobytes(), []).append((number, start))
+            start += len(samples[number])
+        for group in alike.values():
+            stamps_ns = samples[group[0][0]].stamps_ns
+            rows = np.array([start for _, start in group])[:, None] + np.arange(len(stamps_ns))
+            hands = hand[:, rows], variance[:, rows], exactness[rows]
+            yield [number for number, _ in group], _Seen(aside[:, rows], outside[:, rows], *hands, everybody.deviations[rows], stamps_ns)
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [N, 3] of the store in every plate's coordinates [P, N, 3]."""
@@ -208,14 +215,12 @@ class HandProximity:
         end_ns = event.end_ns + int(self._config.trail_s * NANOSECONDS)
         present = [visit for visit in visits if visit.entered_ns <= end_ns and not (visit.left_ns and visit.left_ns < start_ns)]
         samples = {visit.session: self._samples(visit, start_ns, end_ns, newer or {}) for visit in present}
-        seen = front.each_seen([found for found in samples.values() if found is not None], self._config.reach_m)
+        found = {visit.session: self._unseen(visit, start_ns, front) for visit in present if samples[visit.session] is None}
+        in_view = [session for session, its in samples.items() if its is not None]
         windows = self._windows(event, plates, start_ns, end_ns)
-        measured = []
-        for visit in present:
-            found = self._unseen(visit, start_ns, front) if samples[visit.session] is None else self._seen(next(seen), windows)
-            if found is not None:
-                measured.append(Proximity(visit.session, *found))
-        return measured
+        for numbers, seen in front.seen([samples[session] for session in in_view], self._config.reach_m):
+            found |= {in_view[number]: measured for number, *measured in zip(numbers, *self._seen(seen, windows), strict=True)}
+        return [Proximity(visit.session, *measured) for visit in present if (measured := found.get(visit.session)) is not None]
 
     def _windows(self, event: ShelfEvent, plates: Sequence[Plate], start_ns: int, end_ns: int) -> list[_Window]:
         """By the times at which the event's plates changed; what is beside them goes with the strongest of them."""
@@ -248,10 +253,8 @@ class HandProximity:
         parts = [part for part in parts if len(part)]
         return Samples.joined(parts) if parts else None
 
-    def _seen(self, seen: _Seen | None, windows: Sequence[_Window]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Ratios and distances [P]: around the time at which each plate changed or, as that may be wrong, at any time."""
-        if seen is None:
-            return None
+    def _seen(self, seen: _Seen, windows: Sequence[_Window]) -> tuple[np.ndarray, np.ndarray]:
+        """Ratios and distances [K, P]: around the time at which each plate changed or, as that may be wrong, at any time."""
         ratio, distance = self._near(seen)
         misdated = self._config.misdated_share
         for window in windows:
@@ -260,27 +263,30 @@ class HandProximity:
                 ratio_then, distance_then = self._near(then)
                 ratio[window.plates] = misdated * ratio[window.plates] + (1.0 - misdated) * ratio_then
                 distance[window.plates] = distance_then
-        return ratio, distance
+        return np.ascontiguousarray(ratio.T), np.ascontiguousarray(distance.T)
 
     def _near(self, seen: _Seen) -> tuple[np.ndarray, np.ndarray]:
+        """Ratios and distances [P, K]."""
         config = self._config
         aside, outside = median(seen.aside), median(seen.outside)
-        body = self._body(aside, outside, float(median(seen.deviation)))
+        body = self._body(aside, outside, median(seen.deviation))
         known = ~np.isnan(seen.hand[0])
-        if not known.any():
-            return body, np.hypot(aside, outside)
         near = _falling(seen.hand / np.sqrt(config.hand_deviation_m**2 + _WRIST_SHARE * seen.variance), config.hand_tail)
-        near = np.where(known, seen.exactness * near, _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, None, None]).max(axis=-1)
+        near = np.where(known, seen.exactness * near, _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, :, None, None]).max(axis=-1)
         # Not the very nearest: one wrong wrist decides nothing.
-        last = near.shape[1] - 1
+        last = near.shape[-1] - 1
         nearness = quantile(near, 1.0 - min(_NEAR_QUANTILE * last, _MOST_NEARER) / max(last, 1))
         hand = config.hand_gain * nearness + config.hand_floor
         stance = (aside / config.stance_deviation_m) ** 2 + (outside / _OUTSIDE_M) ** 2
         # Where hands are seen the body's place says little that they do not: its ratio counts by a third.
-        return hand * np.exp(-0.5 * np.minimum(stance, _LARGEST_MISFIT) / 3), np.fmin.reduce(seen.hand, axis=(1, 2))
+        ratio, distance = hand * np.exp(-0.5 * np.minimum(stance, _LARGEST_MISFIT) / 3), np.fmin.reduce(seen.hand, axis=(2, 3))
+        with_hands = known.any(axis=(1, 2))
+        if not with_hands.all():
+            ratio, distance = np.where(with_hands, ratio, body), np.where(with_hands, distance, np.hypot(aside, outside))
+        return ratio, distance
 
-    def _body(self, aside: np.ndarray, outside: np.ndarray, deviation: float) -> np.ndarray:
-        """Ratios [P] of bodies of which only the place is known."""
+    def _body(self, aside: np.ndarray, outside: np.ndarray, deviation: np.ndarray | float) -> np.ndarray:
+        """Ratios [P, ...] of bodies of which only the place is known, to the ``deviation`` [...] (m)."""
         config = self._config
         along = _falling(aside / np.hypot(config.body_deviation_m, deviation), config.body_tail)
         before = np.exp(-0.5 * outside**2 / (_OUTSIDE_M**2 + deviation**2))

@@ -448,11 +448,14 @@ def _joined(groups: Sequence[_Group], limit: int) -> tuple[Hypothesis, ...]:
 
 
 def _both(first: Hypothesis, second: Hypothesis) -> Hypothesis:
+    carts = dict(first.carts)
+    for cart, pieces in second.carts:
+        carts[cart] = carts.get(cart, 0) + pieces
     return Hypothesis(
         first.log_weight + second.log_weight,
         tuple(sorted((*first.entries, *second.entries))),
         tuple(sorted((*first.strays, *second.strays))),
-        _after(first.carts, [(visit, product, pieces) for (visit, product), pieces in second.carts]),
+        tuple(entry for entry in sorted(carts.items()) if entry[1]),
     )
 
 
