@@ -48,15 +48,16 @@ class PlanogramConfig:
 
 class Stray(NamedTuple):
     """One piece that stands away from its product's home: ``place`` is an index of ``ItemLikelihood.places``, put there at ``since_ns``;
-    ``measured_kg``: what the plates felt then, which the same plates will feel again when it is taken (0: not known); ``lender``: the visit
-    that put it there and was not known to hold any ("": it was held): a thing of his own, or a hand that rested there."""
+    ``felt_kg``: what each plate of the shelf, from left to right, felt then and will feel again when it is taken (empty: not known);
+    ``lender``: the visit that put it there and was not known to hold any ("": it was held): a thing of his own, or a hand that rested
+    there."""
 
     gondola: str
     shelf: str
     place: int
     product: str
     since_ns: int = 0
-    measured_kg: float = 0.0
+    felt_kg: tuple[float, ...] = ()
     lender: str = ""
 
 

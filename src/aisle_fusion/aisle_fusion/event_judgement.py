@@ -288,7 +288,8 @@ class EventJudge:
             lent = max(0, -move.quantity - hypothesis.held(move.visit, move.product))
             astray = -move.quantity - lent if candidate.elsewhere > candidate.home else 0
             place = int(np.argmax(self._likelihood.single))
-            stray = Stray(*self._shelf, place, move.product, self._event.end_ns, self._likelihood.total / -move.quantity)
+            felt_kg = tuple((self._likelihood.change / -move.quantity).tolist())
+            stray = Stray(*self._shelf, place, move.product, self._event.end_ns, felt_kg)
             return Outcome(log_prior, added=(stray,) * astray + (stray._replace(lender=move.visit),) * lent)
         best, best_share, total = None, usual, usual
         for stray, likelihood in candidate.strays:
@@ -362,14 +363,12 @@ class EventJudge:
         return found, best
 
     def _felt_again(self, strays: tuple[tuple[Stray, float], ...], log_weight: float) -> tuple[tuple[Stray, float], ...]:
-        """Stray pieces with their place likelihoods times how much better the event fits to what the plates felt when each was put there
-        than to its product's weight (``log_weight``): neither the piece nor the plates' gains have changed."""
-        found = []
-        for stray, place in strays:
-            if stray.measured_kg > 0.0:
-                place *= float(np.exp(self._likelihood.again(stray.measured_kg) - log_weight))
-            found.append((stray, place))
-        return tuple(found)
+        """Stray pieces with their place likelihoods or, where it is known, with how much better the event fits to what the plates felt
+        when each was put there than to its product's weight (``log_weight``)."""
+        return tuple(
+            (stray, math.exp(self._likelihood.felt_again(np.array(stray.felt_kg), place) - log_weight) if stray.felt_kg else place)
+            for stray, place in strays
+        )
 
     def _elsewhere(self, product: str, quantity: int) -> float:
         """The share of moves of a product (picks: ``quantity`` > 0) at places where it is not known to stand."""

@@ -8,6 +8,7 @@ of a load whose centre lies at a place along the shelf: plates share a load with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +35,8 @@ _SURE = 0.9
 _ODD = 3.0
 #: Share of strays that are taken from other plates than was thought.
 _MOVED_SHARE = 0.2
+#: What lies as it lay before is felt by each plate as before, but for this share of the load.
+_SAME_PATTERN_DEVIATION = 0.02
 #: A spread from piece to piece beyond this share of the weight is taken for doubt about the weight itself.
 _LARGEST_PIECE_SPREAD = 0.06
 
@@ -220,10 +223,36 @@ class ItemLikelihood:
 
         It errs by the noise of both, but for one that was not quite where it was thought to be by the plates' gains.
         """
+        there, moved = self._again(kg)
+        return math.log((1 - _MOVED_SHARE) * there + _MOVED_SHARE * moved + 1e-300)
+
+    def felt_again(self, kg: np.ndarray, near: float) -> float:
+        """As ``again``, and times the likelihood of the pattern, if a thing is taken that each plate felt as ``kg`` [plates]: it lies as it
+        lay then. If it was moved its pattern is as likely as ``near``, on the scale of ``single``."""
+        there, moved = self._again(float(kg.sum()))
+        return math.log((1 - _MOVED_SHARE) * there * self._same_pattern(kg) + _MOVED_SHARE * moved * near + 1e-300)
+
+    def _again(self, kg: float) -> tuple[float, float]:
+        """Densities (per kg) of the sum for a thing that the plates felt as ``kg``, where it lay then and somewhere beside it."""
         error = abs(self.total) - kg
         deviation = float(np.sqrt(2.0 * (self.total_deviation**2 + self._config.offset_deviation_kg**2)))
         elsewhere = float(np.hypot(deviation, np.sqrt(2.0) * self._weights.gains.deviation * kg))
-        return float(np.log((1 - _MOVED_SHARE) * _normal(error, deviation) + _MOVED_SHARE * _normal(error, elsewhere) + 1e-300))
+        return float(_normal(np.array(error), deviation)), float(_normal(np.array(error), elsewhere))
+
+    def _same_pattern(self, kg: np.ndarray) -> float:
+        """Likelihood of the pattern on the scale of ``single``, if the plates feel again what they felt as ``kg`` [plates].
+
+        A pattern that is known so exactly is the likelier for that, by the ratio of the deviations, where it is met; of as many plates as
+        share the load one follows from their sum.
+        """
+        mass = abs(self.total)
+        residual = self.change - self.total * kg / kg.sum()
+        variance = 2.0 * self._deviation**2 + (_SAME_PATTERN_DEVIATION * mass) ** 2
+        share = np.abs(kg) / np.abs(kg).sum()
+        usual = self._deviation**2 + (self._config.pattern_deviation * mass * np.clip(share / _MUCH_OF_A_LOAD, _LEAST_REACH, 1.0)) ** 2
+        sharper = np.maximum(0.5 * np.log(usual / variance), 0.0)
+        known = float(sharper.sum() - sharper.max())
+        return math.exp(float(_student(residual**2 / (4 * variance))) + known)
 
     def clear(self, deviations: float, least_kg: float) -> np.ndarray:
         """bool [plates]: which of them changed by so many of their deviations and by so much."""

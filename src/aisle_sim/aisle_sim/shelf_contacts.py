@@ -47,10 +47,10 @@ class ShelfContact:
 
 
 def session_contacts(store: Store, reenactment: Reenactment, profile: ScaleProfile, seed: int, session: str) -> list[ShelfContact]:
-    """Who moves which piece when: a piece keeps its weight while it is carried about and when it is taken again where it was put."""
+    """Who moves which piece when: a piece keeps its weight while it is carried about, and lies as it was put until it is taken again."""
     rng = random_stream(seed, "pieces", session)
     carried: dict[str, list[Piece]] = {}
-    put: dict[tuple[ShelfKey, str], list[Piece]] = {}
+    put: dict[tuple[ShelfKey, str], list[tuple[Piece, np.ndarray]]] = {}
     contacts = []
     for reach in reenactment.reaches:
         if not reach.products:
@@ -59,10 +59,15 @@ def session_contacts(store: Store, reenactment: Reenactment, profile: ScaleProfi
         changes = []
         for number, product in enumerate(reach.products):
             own, here = carried.setdefault(reach.person, []), put.setdefault((shelf.key, product), [])
-            source, target = (here, own) if reach.action == "pick" else (own, here)
-            piece = _take(source, product) or new_piece(store, product, profile, rng)
-            target.append(piece)
-            shares = plate_shares(shelf, reach.plates, rng)
+            if reach.action == "pick":
+                found = _take_from(here, [list(shelf.plates).index(plate) for _, _, plate in reach.plates])
+                piece = found[0] if found else new_piece(store, product, profile, rng)
+                shares = found[1] if found else plate_shares(shelf, reach.plates, rng)
+                own.append(piece)
+            else:
+                piece = _take(own, product) or new_piece(store, product, profile, rng)
+                shares = plate_shares(shelf, reach.plates, rng)
+                here.append((piece, shares))
             changes.append(LoadChange(piece, -1 if reach.action == "pick" else 1, reach.time_s + number * PIECE_DELAY_S, shares))
         contacts.append(ShelfContact(shelf.key, reach, np.mean([change.shares for change in changes], axis=0), tuple(changes)))
     return contacts
@@ -72,6 +77,14 @@ def _take(pieces: list[Piece], product: str) -> Piece | None:
     for i in range(len(pieces) - 1, -1, -1):
         if pieces[i].product == product:
             return pieces.pop(i)
+    return None
+
+
+def _take_from(lying: list[tuple[Piece, np.ndarray]], plates: Sequence[int]) -> tuple[Piece, np.ndarray] | None:
+    """What was put last of what lies, with its shares, mostly on some plates (columns)."""
+    for i in range(len(lying) - 1, -1, -1):
+        if lying[i][1][list(plates)].sum() > 0.5:
+            return lying.pop(i)
     return None
 
 
