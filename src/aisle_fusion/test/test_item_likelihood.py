@@ -101,6 +101,18 @@ def test_a_heavy_load_does_not_hide_a_light_one_far_from_it():
     assert far.pair((-0.085, -1.07), (first, second)) > np.log(far.single[28:36].mean()) + 1.5
 
 
+def test_what_was_put_is_told_by_what_each_plate_felt():
+    """Two things of one weight that stand beside each other: the plates know which of them was put there."""
+    found = likelihood({3: -0.059, 4: -0.002})
+    put, beside = np.zeros((2, 12))
+    put[[2, 3]], beside[[2, 3]] = (0.058, 0.001), (0.021, 0.038)
+    near = float(found.single[8:12].mean())
+    assert found.felt_again(put, near) > found.again(0.059) + np.log(near) + 0.5
+    assert found.felt_again(beside, near) < found.felt_again(put, near) - 1.5
+    # It may have been pushed aside since.
+    assert found.felt_again(beside, near) > found.felt_again(beside, 0.1 * near) + 1.0
+
+
 def test_large_changes_that_cancel_are_not_nothing():
     assert likelihood({2: -0.004}).nothing() > likelihood({2: -0.1, 8: 0.096}).nothing()
 
