@@ -264,7 +264,8 @@ class ShopperSessions:
             return _FORBIDDEN
         bonus = -1.0 if event.shopper and event.shopper == visit.shopper else 0.0
         life = self._history.get(visit.track) if visit.track else None
-        if visit.orphaned or life is None:
+        # Who vanished after the gate's time was seen then: at the door, or not.
+        if life is None or (visit.orphaned and visit.last_seen_ns < event.stamp_ns):
             unseen_s = max(0.0, (event.stamp_ns - visit.last_seen_ns) / NANOSECONDS)
             distance = float(segment_distance(visit.last_position, gate.ends)[0])
             return max(0.0, distance - self._config.walking_speed_mps * unseen_s) + 0.5 + bonus

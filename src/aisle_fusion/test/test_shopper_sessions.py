@@ -58,6 +58,21 @@ def test_two_who_enter_close_together_are_told_apart_by_the_time_at_the_gate():
     assert shop.alerts == []
 
 
+@pytest.mark.parametrize("order", ["abc", "cab", "bca"])
+def test_several_who_leave_within_seconds_each_take_their_own_exit(order: str):
+    """When the first EXIT is decided both who went have vanished at the same door; the third is on his way."""
+    ends = dict(zip(order, (20.0, 21.6, 24.4), strict=True))
+    walkers = [enters_and_leaves(name, 1.0 + k, ends[name], 0.4 + 0.2 * k) for k, name in enumerate("abc")]
+    gates = gate_heartbeats(
+        30, *((1.0 + k, "in", name.upper()) for k, name in enumerate("abc")), *((end, "out", "") for end in ends.values())
+    )
+    shop = Shop(tracks_of(walkers, 30), gates)
+    assert {visit.shopper: visit.left_ns for visit in shop.visits.values()} == {
+        name.upper(): pytest.approx(at(end), abs=3e8) for name, end in ends.items()
+    }
+    assert shop.alerts == []
+
+
 def test_somebody_inside_at_the_start_is_an_anonymous_visit():
     shop = Shop(tracks_of([Walker("a", (0, 0.5, -0.5), (10, 0.6, -0.5))], 10))
     assert shop.seen() == [("", ["a"], True)]
