@@ -59,7 +59,7 @@ _FORESEEN_HYPOTHESES = 10
 #: A slow lift is reported in so many parts at most.
 _MOST_PARTS = 3
 #: Events at one time and this near to each other (m) may be one hand's.
-_ONE_HAND_M = 0.35
+_ONE_HAND_M = 0.25
 #: Taking one thing and putting another takes one hand at least so long; so long must an event last that may be both, if it does not tell.
 _TAKE_AND_PUT_NS = NANOSECONDS // 2
 _TAKE_AND_PUT_EVENT_NS = NANOSECONDS
