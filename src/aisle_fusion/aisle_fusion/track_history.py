@@ -175,7 +175,7 @@ def _in_a_row(parts: Sequence[np.ndarray]) -> np.ndarray:
         return np.frombuffer(b"".join(parts))
     except (BufferError, TypeError, ValueError):
         # Some are not contiguous.
-        return np.concatenate(parts, axis=None)
+        return np.frombuffer(b"".join([part.tobytes() for part in parts]))
 
 
 class TrackHistory:
