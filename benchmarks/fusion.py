@@ -71,6 +71,9 @@ def _latency(store: Store, settings: CoreSettings, inside: int) -> dict[str, flo
     floor = FloorShoppers(store, inside, visits=inside * _LATENCY_SHOPPERS_PER_PLACE, seed=3)
     records = heapq.merge(floor.tracks(), floor.readings(), floor.gates(), key=_arrival_ns)
     monitor, fusion = ShelfMonitor(store, settings.shelf_monitor), CartFusion(store, settings.cart_fusion)
+    # As nodes do once they have started: what is loaded by then is not looked through for garbage any more.
+    gc.collect()
+    gc.freeze()
     free_ns, busy_ns, latencies_ms = 0, 0, []
     began_ns = None
     for record in records:
@@ -84,6 +87,7 @@ def _latency(store: Store, settings: CoreSettings, inside: int) -> dict[str, flo
         busy_ns += taken_ns
         if isinstance(record, ScaleReading) and any(cart.status == CartStatus.OPEN and cart.lines for cart in shown):
             latencies_ms.append((free_ns - arrival_ns) / 1e6)
+    gc.unfreeze()
     share = busy_ns / max(free_ns - began_ns, 1)
     p50, p99 = np.percentile(latencies_ms, [50, 99]) if latencies_ms else (np.nan, np.nan)
     return {"cart_p50_ms": float(p50), "cart_p99_ms": float(p99), "share_of_one_core": share}

@@ -317,9 +317,9 @@ class CartFusion:
 
     def _place_of(self, event: ShelfEvent) -> np.ndarray:
         """Where on the shelves it was, float64 [3] m."""
-        weight = np.abs(event.change) + 1e-9
-        fronts = [self._store.plate(event.gondola, event.shelf, plate).front for plate in event.plates]
-        return np.average(fronts, axis=0, weights=weight)
+        weight = (np.abs(event.change) + 1e-9)[:, None]
+        fronts = np.array([self._store.plate(event.gondola, event.shelf, plate).front for plate in event.plates])
+        return (fronts * weight).sum(axis=0) / weight.sum(axis=0)
 
     def _separated(self, event: ShelfEvent, judge: EventJudge, ahead: _Ahead | None = None) -> list[ShelfEvent]:
         """The parts in which goods were taken and put, if the event is likelier that than one move of goods that slid; else none."""

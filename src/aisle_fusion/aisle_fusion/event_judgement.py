@@ -345,6 +345,9 @@ class EventJudge:
         least = float(weight.max()) - 2 * _CUT
         who: list[tuple[str, float]] | None = None
         for row, product in enumerate(products):
+            columns = np.flatnonzero(weight[row] >= least).tolist()
+            if not columns:
+                continue
             home = float(self._standing[product] @ likelihood.single) if product in self._standing else 0.0
             elsewhere = self._elsewhere(product, -sign) * anywhere
             if sign > 0:
@@ -352,9 +355,8 @@ class EventJudge:
             strays = tuple((s, float(self._planogram.near(s) @ likelihood.single)) for s in self._scene.strays if s.product == product)
             # Who takes is asked once; who puts depends on what it is.
             who = self._who(product, -sign, self.ratios) if who is None or sign > 0 else who
-            for column, count in enumerate(_COUNTS):
-                if weight[row, column] < least:
-                    continue
+            for column in columns:
+                count = _COUNTS[column]
                 base = float(weight[row, column]) + _LOG_COUNT_PRIOR[count]
                 same = strays if count > 1 or sign > 0 else self._felt_again(strays, float(weight[row, column]))
                 for visit, log_ratio in who:
@@ -402,14 +404,22 @@ class EventJudge:
         config = self._config
         nobody = config.nobody_ratio * (1.0 if quantity > 0 else config.restock_share)
         nearest = max(ratios.values(), default=0.0)
-        possible = dict(ratios)
-        if quantity < 0:
+        possible = ratios
+        if quantity < 0 and product in self._holders:
             # Passed to somebody else, who puts it back: it leaves the cart of the one who took it, one of the others who hold something.
             share = config.handed_over_share / max(len({visit for visit, _ in self._scene.holdings}) - 1, 1)
-            for visit, held in self._scene.holdings:
-                if held == product:
-                    possible[visit] = max(possible.get(visit, 0.0), share * nearest)
+            possible = dict(ratios)
+            for visit in self._holders[product]:
+                possible[visit] = max(possible.get(visit, 0.0), share * nearest)
         return [("", _log(nobody))] + [(v, math.log(r)) for v, r in possible.items() if r > least * nearest]
+
+    @cached_property
+    def _holders(self) -> dict[str, list[str]]:
+        """Product -> the visits that may hold it."""
+        found: dict[str, list[str]] = {}
+        for visit, product in self._scene.holdings:
+            found.setdefault(product, []).append(visit)
+        return found
 
     def _pairs(self, best_single: float, least: float, least_kept: float) -> list[Candidate]:
         """Two moves in one event: two products by one person, or one move by each of two people.

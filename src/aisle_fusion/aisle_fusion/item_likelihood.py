@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtr
@@ -270,7 +271,7 @@ class ItemLikelihood:
 
         0 is a perfect fit, on the scale of ``single``.
         """
-        return float(self.pairs(np.array([masses]), [places])[0])
+        return float(self.pairs(np.array([masses], dtype=float), [places])[0])
 
     def pairs(self, masses: np.ndarray, places: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """As ``pair``, of each of N pairs: ``masses`` float64 [N, 2], ``places`` of the two loads of each; float64 [N]."""
@@ -294,7 +295,7 @@ class ItemLikelihood:
         )
         fit = np.exp(_student(misfit)).reshape(-1)
         ends = np.cumsum(rows * patterns.shape[1]).tolist()
-        sums = np.array([np.add.reduce(fit[start:end]) for start, end in zip([0, *ends], ends, strict=False)])
+        sums = np.array([np.add.reduce(fit[start:end]) for start, end in pairwise([0, *ends])])
         return np.log(sums / (rows * patterns.shape[1]) + 1e-300)
 
     def _single_pattern(self) -> np.ndarray:

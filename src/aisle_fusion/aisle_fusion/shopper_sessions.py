@@ -339,7 +339,7 @@ class ShopperSessions:
         # Most tracks are those of visits that have not ended, and this is asked with each record.
         lives = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
         lives = [life for life in lives if self._is_free(life, now_ns)]
-        lives = [life for life in lives if not self._may_be_entering(life, now_ns) and self._is_person(life, now_ns)]
+        lives = [life for life in lives if self._is_person(life, now_ns) and not self._may_be_entering(life, now_ns)]
         lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
             return

@@ -151,6 +151,7 @@ class TrackLife:
             parts += (track.position, track.velocity, track.covariance)
             parts += self._wrist(0, stamp_ns, track.left_wrist)
             parts += self._wrist(1, stamp_ns, track.right_wrist)
+        # Of each the state (4), its covariance (16) and two wrists (24).
         values = _in_a_row(parts).reshape(len(self._waiting), -1)
         rows = self._rows[end - len(self._waiting) : end]
         rows[:, :4] = values[:, :4]
@@ -178,7 +179,7 @@ def _in_a_row(parts: Sequence[np.ndarray]) -> np.ndarray:
         return np.frombuffer(b"".join(parts))
     except (BufferError, TypeError, ValueError):
         # Some are not contiguous.
-        return np.concatenate(parts, axis=None)
+        return np.frombuffer(b"".join([part.tobytes() for part in parts]))
 
 
 class TrackHistory:

@@ -1,4 +1,4 @@
-"""What would take Python or NumPy hundreds of small steps, compiled (``src/*.cpp``): arithmetic of tracker and shelf monitor, reading.
+"""What would take Python or NumPy hundreds of small steps, compiled (``src/*.cpp``): arithmetic of tracker, monitor and events, reading.
 
 Functions write their results into arrays that they are given. All arrays are C-contiguous: float64, int64 for numbers of cameras and
 persons, bool where said. Wrong types and sizes raise TypeError or ValueError, numbers of nobody IndexError. M detections, N persons.

@@ -17,6 +17,11 @@ using Values = PyObject* const*;
 // Thrown where Python's error is set.
 struct PythonError {};
 
+[[noreturn]] inline void refuse(PyObject* kind, const char* text) {
+    PyErr_SetString(kind, text);
+    throw PythonError{};
+}
+
 template <typename T>
 constexpr const char* kFormats = "";
 template <>

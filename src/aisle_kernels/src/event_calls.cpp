@@ -37,16 +37,11 @@ void misfit(const Change& change, const Loads& loads, const double* masses, doub
     }
 }
 
-[[noreturn]] void refuse(const char* text) {
-    PyErr_SetString(PyExc_ValueError, text);
-    throw PythonError{};
-}
-
 PyObject* pair_misfits(Values values, Py_ssize_t given) {
     Arguments arguments("pair_misfits", values, given, 11);
     const double total = arguments.number(), deviation = arguments.number();
     const int64_t spreads = arguments.integer(), plates = arguments.rows(sizeof(double));
-    if (spreads < 1 || plates < 1) refuse("pair_misfits: expected at least one spread and one plate");
+    if (spreads < 1 || plates < 1) refuse(PyExc_ValueError, "pair_misfits: expected at least one spread and one plate");
     const double* kilograms = arguments.in<double>(plates);
     const Change change{kilograms, arguments.in<double>(plates), deviation, plates};
     const int64_t size = spreads * plates, places = arguments.rows(static_cast<std::size_t>(size) * sizeof(double));
@@ -57,13 +52,15 @@ PyObject* pair_misfits(Values values, Py_ssize_t given) {
     const int64_t* counts = arguments.in<int64_t>(2 * pairs);
     const int64_t given_places = arguments.rows(sizeof(int64_t));
     const int64_t* where = arguments.places(given_places, places);
-    int64_t left = given_places, rows = 0;
+    int64_t left = given_places, rows = 0, fit = 0;
     for (int64_t n = 0; n < pairs; ++n) {
         const int64_t first = counts[2 * n], second = counts[2 * n + 1];
-        if (first < 0 || second < 0 || first > left || second > left - first) refuse("pair_misfits: more places are counted than given");
+        if (first < 0 || second < 0 || first > left || second > left - first) break;
         left -= first + second;
         rows += first * second;
+        fit = n + 1;
     }
+    if (fit < pairs || left) refuse(PyExc_ValueError, "pair_misfits: the counts do not add up to the places");
     double* found = arguments.out<double>(rows * size);
     for (int64_t n = 0; n < pairs; ++n, masses += 2) {
         const int64_t first = counts[2 * n], second = counts[2 * n + 1];

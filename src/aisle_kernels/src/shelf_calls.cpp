@@ -23,11 +23,6 @@ struct HeldLevels {
     PlateLevels levels;
 };
 
-[[noreturn]] void refuse(PyObject* kind, const char* text) {
-    PyErr_SetString(kind, text);
-    throw PythonError{};
-}
-
 PyObject* sample_bins(Values values, Py_ssize_t given) {
     auto held = std::make_unique<Held<HeldBins>>("sample_bins", values, given, 3);
     const int64_t width = held->arguments().integer(), bin_ns = held->arguments().integer();

@@ -108,8 +108,9 @@ def test_wrong_arguments_are_told(change: dict, error: type[Exception], words: s
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"counts": np.array([[2, 2]])}, ValueError, "more places are counted than given"),
-        ({"counts": np.array([[-1, 2]])}, ValueError, "more places are counted than given"),
+        ({"counts": np.array([[2, 2]])}, ValueError, "do not add up"),
+        ({"counts": np.array([[1, 1]])}, ValueError, "do not add up"),
+        ({"counts": np.array([[-1, 4]])}, ValueError, "do not add up"),
         ({"places": np.array([0, 1, 4])}, IndexError, "argument 10 holds 4, expected 0 to 3"),
         ({"result": np.empty((3, 1, 2))}, ValueError, "argument 11 has 6 numbers, expected 4"),
         ({"spreads": 0}, ValueError, "at least one spread"),
