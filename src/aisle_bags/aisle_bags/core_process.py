@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +22,8 @@ from typing import Any
 from aisle_bags.bag_reader import BagError, BagReader
 from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged
 from aisle_bags.event_order import EventOrder, Logged
-from aisle_bags.packed_tracks import PackedTracks, packed, unpacked
-from aisle_contract.records import Record, StepResult, Tracks
+from aisle_contract.packed_tracks import PackedTracks, unpacked
+from aisle_contract.records import Record, StepResult
 from aisle_fusion.shelf_monitor import ShelfMonitor
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
 from aisle_perception.tracker import PersonTracker, TrackerConfig
@@ -56,17 +56,18 @@ class ShelfTask:
 
 @dataclass(frozen=True)
 class TrackerTask:
-    """What a tracker is run on: a bag's topics of detections."""
+    """What a tracker is run on: a bag's topics of detections. ``for_crossing``: its tracks are packed."""
 
     bag: Path
     topics: tuple[str, ...]
     store: Store
     config: TrackerConfig
+    for_crossing: bool = False
 
     name = "tracker"
 
     def core(self) -> Core:
-        return PersonTracker(self.store, self.config)
+        return PersonTracker(self.store, self.config, for_crossing=self.for_crossing)
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class CoreProcess:
                 raise told
             if isinstance(told, dict):
                 self.closings = told
+                for closing in told.values():
+                    closing.step.records[:] = map(_arrived, closing.step.records)
             else:
                 for moment, records, warnings in told:
                     yield moment, records[0] if warnings is None else StepResult([_arrived(record) for record in records], warnings)
@@ -180,6 +183,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
     with sender, suppress(BrokenPipeError):
         try:
             with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
+                tasks = [(number, replace(task, for_crossing=True) if isinstance(task, TrackerTask) else task) for number, task in tasks]
                 runs = run_here(tasks, lambda topics: ((m.log_time_ns, m.topic, reader.record(m)) for m in reader.messages(topics)))
                 batch: list[_Sent] = []
                 for moment, what in merged(runs):
@@ -194,11 +198,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
 
 
 def _sent_step(what: StepResult | Record) -> tuple[list[Any], list[str] | None]:
-    return ([_sent(record) for record in what.records], what.warnings) if isinstance(what, StepResult) else ([what], None)
-
-
-def _sent(record: Record) -> Record | PackedTracks:
-    return packed(record) if isinstance(record, Tracks) else record
+    return (what.records, what.warnings) if isinstance(what, StepResult) else ([what], None)
 
 
 def _arrived(record: Record | PackedTracks) -> Record:

@@ -26,6 +26,20 @@ void inside_polygon(int64_t corners, const double* polygon, int64_t points, cons
     }
 }
 
+void near_lines(int64_t lines, const double* starts, const double* spans, double reach, int64_t points, const double* positions, bool* near) {
+    for (int64_t n = 0; n < points; ++n) {
+        near[n] = false;
+        for (int64_t k = 0; k < lines && !near[n]; ++k) {
+            const double span_x = spans[2 * k], span_y = spans[2 * k + 1];
+            double x = positions[2 * n] - starts[2 * k], y = positions[2 * n + 1] - starts[2 * k + 1];
+            const double length2 = std::max(span_x * span_x + span_y * span_y, 1e-12);
+            const double share = std::min(std::max((x * span_x + y * span_y) / length2, 0.0), 1.0);
+            x -= share * span_x, y -= share * span_y;
+            near[n] = x * x + y * y <= reach * reach;
+        }
+    }
+}
+
 void hidden(int64_t cameras, const double* eyes, int64_t persons, const double* positions, double radius, bool* result) {
     for (int64_t c = 0; c < cameras; ++c) {
         for (int64_t n = 0; n < persons; ++n) {

@@ -37,28 +37,6 @@ def test_rays_lie_between_those_of_the_grid() -> None:
     assert np.isnan(rays[2]).all()
 
 
-def test_hidden_is_who_stands_behind_another_one() -> None:
-    eyes, hidden = np.array([[0.0, 0.0], [10.0, 0.0]]), np.empty((2, 3), dtype=bool)
-    aisle_kernels.hidden(0.25, eyes, np.array([[2.0, 0.0], [5.0, 0.1], [5.0, 3.0]]), hidden)
-    assert hidden.tolist() == [[False, True, False], [True, False, False]]
-
-
-def test_gate_gives_at_once_what_nobody_contests() -> None:
-    """Persons 0 and 1 contest detection 0; person 2 has two detections of camera 1; person 3 alone has detection 3."""
-    distances = np.full((4, 4), 99.0)
-    for person, detection in ((0, 0), (1, 0), (2, 1), (2, 2), (3, 3)):
-        distances[person, detection] = 1.0
-    owner, shared = np.full(4, -1), np.empty((4, 4), dtype=bool)
-    everybody = np.ones(4, dtype=bool)
-    cameras, gains = np.array([0, 1, 1, 1]), np.ones((4, 4))
-    assert aisle_kernels.gate(9.0, everybody, everybody, 2, cameras, distances, gains, owner, shared)
-    assert owner.tolist() == [-1, -1, -1, 3]
-    assert np.argwhere(shared).tolist() == [[0, 0], [1, 0], [2, 1], [2, 2]]
-    # Who is not asked contests nothing.
-    assert aisle_kernels.gate(9.0, np.array([True, False, True, True]), everybody, 2, cameras, distances, gains, owner, shared)
-    assert owner.tolist() == [0, -1, -1, 3]
-
-
 def test_bodies_without_open_sides_are_corrected_as_by_plain_positions() -> None:
     """One detection for each of two persons whose statures are known: its evidence is a position with a covariance."""
     rng = RNG(3)

@@ -1,4 +1,4 @@
-"""``Tracks`` as one array of numbers, for crossing from process to process: pickled person by person they cost as much as tracking."""
+"""``Tracks`` as one array of numbers, as the tracker has them; pickled person by person they cost more than tracking."""
 
 from __future__ import annotations
 
@@ -11,31 +11,19 @@ from aisle_contract.records import BodyPoint, Track, Tracks
 #: Where in a row: position 2, velocity 2, covariance 4 x 4, then for each point whether it is known, its position 3, its covariance 3 x 3.
 _POSITION, _VELOCITY, _COVARIANCE, _POINTS = slice(0, 2), slice(2, 4), slice(4, 20), 20
 _POINT_SIZE, _POINT_NAMES = 13, ("head", "left_wrist", "right_wrist")
-_ROW_SIZE = _POINTS + _POINT_SIZE * len(_POINT_NAMES)
-_KNOWN, _UNKNOWN = np.ones(1), np.zeros(_POINT_SIZE)
+ROW_SIZE = _POINTS + _POINT_SIZE * len(_POINT_NAMES)
 
 
 class PackedTracks(NamedTuple):
-    """``people``: track id, existence, unseen_s; ``rows`` float64 [people, _ROW_SIZE]."""
+    """``people``: track id, existence, unseen_s; ``rows`` float64 [people, ROW_SIZE]; points that are not known are zero."""
 
     stamp_ns: int
     people: list[tuple[str, float, float]]
     rows: np.ndarray
 
 
-def packed(tracks: Tracks) -> PackedTracks:
-    """The same, bit for bit, once unpacked; arrays must be float64 as ``Track`` says."""
-    parts: list[np.ndarray] = []
-    for track in tracks.tracks:
-        parts += (track.position, track.velocity, track.covariance.reshape(-1))
-        for point in (track.head, track.left_wrist, track.right_wrist):
-            parts += (_UNKNOWN,) if point is None else (_KNOWN, point.position, point.covariance.reshape(-1))
-    rows = np.concatenate(parts).reshape(-1, _ROW_SIZE) if parts else np.zeros((0, _ROW_SIZE))
-    return PackedTracks(tracks.stamp_ns, [(track.track, track.existence, track.unseen_s) for track in tracks.tracks], rows)
-
-
 def unpacked(packed_tracks: PackedTracks) -> Tracks:
-    """The arrays of one person share memory with those of the others."""
+    """As records. The arrays of one person share memory with those of the others."""
     stamp_ns, people, rows = packed_tracks
     parts = rows[:, _POINTS:].reshape(-1, _POINT_SIZE)
     # Iterating over an array is the quickest way to the arrays in it.
