@@ -42,7 +42,9 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
 ``seen_ns [N])``
     changes the last two (``existence``); -1 in ``owner``: nobody's
 ``compare_neighbours(radius, stamp_ns, means [N, 4], cameras, camera_of [M], owner [M], near_since_ns, apart_ns, apart_frames [N, N])``
-    changes the last three (``floor_tracker``)
+    changes the last three (``floor_tracker``); how many pairs are near
+``slow_down(before_ns, factor, seen_ns [N], means [N, 2 * axes])``
+    multiplies the velocities of those who were last seen before that time
 ``track_rows(stamp_ns, memory_ns, wanted bool [N], means [N, 4], covariances [N, 4, 4], points_seen_ns [N, 3], point_means [N, 3, 6],``
 ``point_covariances [N, 3, 6, 6], ...)``
     rows of ``aisle_contract.packed_tracks`` for those who are wanted
@@ -134,6 +136,7 @@ from aisle_kernels._compiled import (
     settled_shares,
     shadows,
     silence,
+    slow_down,
     still_bins,
     take_samples,
     track_levels,
@@ -178,6 +181,7 @@ __all__ = [
     "settled_shares",
     "shadows",
     "silence",
+    "slow_down",
     "still_bins",
     "take_samples",
     "track_levels",

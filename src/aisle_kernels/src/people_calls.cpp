@@ -133,6 +133,19 @@ PyObject* judge(Values values, Py_ssize_t given) {
     Py_RETURN_NONE;
 }
 
+PyObject* slow_down(Values values, Py_ssize_t given) {
+    Arguments arguments("slow_down", values, given, 4);
+    const int64_t before_ns = arguments.integer();
+    const double factor = arguments.number();
+    const int64_t states = arguments.rows(sizeof(int64_t));
+    const int64_t* seen_ns = arguments.in<int64_t>(states);
+    const int64_t size = states ? arguments.rows(sizeof(double)) / states : 0;
+    double* means = arguments.out<double>(size * states);
+    for (int64_t n = 0; n < states; ++n)
+        for (int64_t i = size / 2; i < size && seen_ns[n] < before_ns; ++i) means[size * n + i] *= factor;
+    Py_RETURN_NONE;
+}
+
 PyObject* compare_neighbours(Values values, Py_ssize_t given) {
     Arguments arguments("compare_neighbours", values, given, 9);
     const double radius = arguments.number();
@@ -147,8 +160,8 @@ PyObject* compare_neighbours(Values values, Py_ssize_t given) {
     int64_t* near_since_ns = arguments.out<int64_t>(persons * persons);
     int64_t* apart_ns = arguments.out<int64_t>(persons * persons);
     int64_t* apart_frames = arguments.out<int64_t>(persons * persons);
-    aisle::compare_neighbours(radius, stamp_ns, findings, persons, means, {near_since_ns, apart_ns, apart_frames});
-    Py_RETURN_NONE;
+    return PyLong_FromLongLong(
+        aisle::compare_neighbours(radius, stamp_ns, findings, persons, means, {near_since_ns, apart_ns, apart_frames}));
 }
 
 // Where in a row of aisle_contract.packed_tracks points begin, and how many numbers each has: whether it is known, position, covariance.
@@ -193,7 +206,9 @@ PyMethodDef kPeopleMethods[] = {
     method<coverage>("coverage", "coverage(columns, rows, x, y, cell, radius, eyes, silence, hidden, shares) -> handle"),
     method<silence>("silence", "silence(coverage, positions, result)"),
     method<judge>("judge", "judge(config, dt, stamp, reporting, at_gate, silence, camera_of, owner, log_odds, seen), the last two in place"),
-    method<compare_neighbours>("compare_neighbours", "compare_neighbours(radius, stamp, means, cameras, camera_of, owner, *pairs in place)"),
+    method<slow_down>("slow_down", "slow_down(before, factor, seen, means), the last in place"),
+    method<compare_neighbours>("compare_neighbours",
+                               "compare_neighbours(radius, stamp, means, cameras, camera_of, owner, *pairs in place) -> count"),
     method<track_rows>("track_rows", "track_rows(stamp, memory, wanted, means, covariances, seen, point_means, point_covariances, rows)"),
     {nullptr, nullptr, 0, nullptr},
 };

@@ -62,8 +62,9 @@ void judge(const ExistenceConfig& config, double dt_s, int64_t stamp_ns, const b
     }
 }
 
-void compare_neighbours(double radius, int64_t stamp_ns, const Findings& findings, int64_t persons, const double* means, const Pairs& pairs) {
+int64_t compare_neighbours(double radius, int64_t stamp_ns, const Findings& findings, int64_t persons, const double* means, const Pairs& pairs) {
     std::vector<char> seen;
+    int64_t near = 0;
     for (int64_t later = 0; later < persons; ++later) {
         for (int64_t earlier = 0; earlier < later; ++earlier) {
             const int64_t at = later * persons + earlier;
@@ -72,6 +73,7 @@ void compare_neighbours(double radius, int64_t stamp_ns, const Findings& finding
                 pairs.near_since_ns[at] = -1;
                 continue;
             }
+            ++near;
             if (pairs.near_since_ns[at] < 0) pairs.near_since_ns[at] = stamp_ns;
             if (seen.empty()) seen = seen_by(findings, persons);
             int64_t both = 0;
@@ -82,6 +84,7 @@ void compare_neighbours(double radius, int64_t stamp_ns, const Findings& finding
             pairs.apart_frames[at] += both;
         }
     }
+    return near;
 }
 
 }  // namespace aisle

@@ -39,7 +39,7 @@ struct Pairs {
     int64_t *near_since_ns, *apart_ns, *apart_frames;
 };
 
-// Takes up who is within `radius` m of whom, with `means` [N, 4], and whom of those the same cameras see.
-void compare_neighbours(double radius, int64_t stamp_ns, const Findings& findings, int64_t persons, const double* means, const Pairs& pairs);
+// Takes up who is within `radius` m of whom, with `means` [N, 4], and whom of those the same cameras see. How many pairs are near.
+int64_t compare_neighbours(double radius, int64_t stamp_ns, const Findings& findings, int64_t persons, const double* means, const Pairs& pairs);
 
 }  // namespace aisle

@@ -53,9 +53,7 @@ class BodyPointFilter:
         """Moves the points ``dt_s`` seconds ahead of the slot at ``from_ns``. What was not seen there is thought to come to rest."""
         if not len(people) or dt_s <= 0.0:
             return
-        unseen = people.points_seen_ns < from_ns
-        if unseen.any():
-            people.point_means[unseen, 3:] *= np.exp(-dt_s / _REST_S)
+        aisle_kernels.slow_down(from_ns, np.exp(-dt_s / _REST_S), people.points_seen_ns, people.point_means)
         kalman.move(people.point_means, people.point_covariances, dt_s, self._config.point_acceleration_density)
 
     def update(self, people: People, detections: FloorDetections, whom: np.ndarray, stamp_ns: int) -> None:

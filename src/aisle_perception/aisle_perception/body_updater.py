@@ -43,7 +43,7 @@ class BodyUpdater(FloorUpdater):
         if evidence is None:
             super().update(people, detections, owner, distance)
             return
-        if not (owner >= 0).any():
+        if not np.count_nonzero(owner >= 0):
             return
         if people.numbers is not self._numbers:
             self._keep(people.numbers)

@@ -19,7 +19,7 @@ from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS
 from aisle_perception import existence, kalman
 from aisle_perception.appearance import similarities
-from aisle_perception.association import ClusterInitiator, FloorDetections, GlobalNearestNeighbour, Innovations, innovations
+from aisle_perception.association import ClusterInitiator, FloorDetections, GlobalNearestNeighbour, Innovations, innovations, nobodys
 from aisle_perception.existence import ExistenceConfig, ExistenceJudge
 from aisle_perception.people import People
 from aisle_perception.small_matrices import greatest_deviation2, inverse2
@@ -98,10 +98,9 @@ class FloorUpdater:
         if not len(people) or dt_s <= 0.0:
             return
         kalman.move(people.means, people.covariances, dt_s, self._config.acceleration_density)
-        patience_ns = (self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS
-        unseen = (stamp_ns - people.seen_ns > patience_ns).nonzero()[0]
-        if len(unseen):
-            people.means[unseen, 2:] *= np.exp(-dt_s / self._config.velocity_memory_s)
+        patience_ns = int((self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS)
+        slowdown = np.exp(-dt_s / self._config.velocity_memory_s)
+        aisle_kernels.slow_down(stamp_ns - patience_ns, slowdown, people.seen_ns, people.means)
 
     def update(self, people: People, detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
         used = np.flatnonzero(owner >= 0)
@@ -122,8 +121,10 @@ class EvidenceDeleter:
         self._patience_ns = config.outside_s * NANOSECONDS
 
     def gone(self, people: People, stamp_ns: int) -> np.ndarray:
-        left = (people.outside_ns != 0) & (stamp_ns - people.outside_ns >= self._patience_ns)
-        return existence.ended(self._config, people.log_odds) | left
+        gone = existence.ended(self._config, people.log_odds)
+        if np.count_nonzero(people.outside_ns):
+            gone |= (people.outside_ns != 0) & (stamp_ns - people.outside_ns >= self._patience_ns)
+        return gone
 
 
 class FloorTracker:
@@ -148,6 +149,7 @@ class FloorTracker:
         self._existence = ExistenceJudge(config)
         self.people = People()
         self._born = self._confirmed = 0
+        self._some_near = False
         self._stamp_ns: int | None = None
 
     def step(self, detections: FloorDetections, reporting: np.ndarray, stamp_ns: int) -> np.ndarray:
@@ -161,7 +163,7 @@ class FloorTracker:
         owner, free = self._associate(detections)
         if len(self.people):
             self._judge(reporting, detections, owner, dt_s, stamp_ns)
-        if free.any():
+        if np.count_nonzero(free):
             self._begin_people(detections, owner, free.nonzero()[0], stamp_ns)
         self._look(detections, owner)
         owner = self._end_people(owner, stamp_ns)
@@ -174,18 +176,20 @@ class FloorTracker:
 
         Also corrects the persons' states.
         """
-        people, owner = self.people, np.full(len(detections), -1)
+        people, owner = self.people, nobodys(len(detections))
         if not len(people) or not len(detections):
             return owner, owner < 0
         found = innovations(people.means, people.covariances, detections)
         if detections.embeddings is not None:
             found = dataclasses.replace(found, similarity=similarities(people.appearances, detections.embeddings))
+        free = owner < 0
         for group in (people.confirmed, ~people.confirmed):
-            if group.any():
-                assigned = self._associator.assign(found, detections, group, owner < 0)
-                owner = np.where(assigned >= 0, assigned, owner)
+            if np.count_nonzero(group):
+                assigned = self._associator.assign(found, detections, group, free)
+                owner = np.where(free, assigned, owner)
+                free = owner < 0
         self._updater.update(people, detections, owner, found.distance)
-        return owner, (owner < 0) & ~self._shadows(found, detections, owner)
+        return owner, free & ~self._shadows(found, detections, owner)
 
     def _shadows(self, found: Innovations, detections: FloorDetections, owner: np.ndarray) -> np.ndarray:
         """bool [M]: near a person whom the detection's frame shows by no other detection: most likely that person, badly placed."""
@@ -201,11 +205,12 @@ class FloorTracker:
         silence, at_exit = self._scene.silence(positions), self._scene.at_exit(positions)
         self._existence.judge(people, dt_s, stamp_ns, reporting, at_exit, silence, cameras, owner)
         inside = self._scene.on_floor(positions, self._config.floor_margin_m)
-        if not inside.all() or people.outside_ns.any():
+        if np.count_nonzero(people.outside_ns) or np.count_nonzero(inside) < len(people):
             people.outside_ns[inside] = 0
             people.outside_ns[~inside & (people.outside_ns == 0)] = stamp_ns
         pairs = people.near_since_ns, people.apart_ns, people.apart_frames
-        aisle_kernels.compare_neighbours(self._config.duplicate_m, stamp_ns, people.means, len(silence), cameras, owner, *pairs)
+        near = aisle_kernels.compare_neighbours(self._config.duplicate_m, stamp_ns, people.means, len(silence), cameras, owner, *pairs)
+        self._some_near = near > 0
 
     def _begin_people(self, detections: FloorDetections, owner: np.ndarray, free: np.ndarray, stamp_ns: int) -> None:
         """New persons of what is left over, the detections ``free`` (int [K]); writes to ``owner``."""
@@ -232,8 +237,9 @@ class FloorTracker:
     def _end_people(self, owner: np.ndarray, stamp_ns: int) -> np.ndarray:
         """Lets go of those who are gone; ``owner`` in rows of those who stay."""
         gone = self._deleter.gone(self.people, stamp_ns)
-        gone |= self._duplicates(gone, stamp_ns)
-        if not gone.any():
+        if self._some_near:
+            gone |= self._duplicates(gone, stamp_ns)
+        if not np.count_nonzero(gone):
             return owner
         self.people.keep(~gone)
         rows = np.append(np.cumsum(~gone) - 1, -1)
@@ -244,12 +250,9 @@ class FloorTracker:
         """bool [N]: persons who have long been near another one without any camera seeing the two apart: the less certain one of each pair,
         as far as neither of them is gone already."""
         people = self.people
-        near = people.near_since_ns >= 0
         duplicates = np.zeros(len(people), dtype=bool)
-        if not near.any():
-            return duplicates
         together_ns = stamp_ns - np.maximum(people.near_since_ns, people.apart_ns)
-        pairs = np.argwhere(near & (together_ns >= self._config.duplicate_s * NANOSECONDS)).tolist()
+        pairs = np.argwhere((people.near_since_ns >= 0) & (together_ns >= self._config.duplicate_s * NANOSECONDS)).tolist()
         # Of each later one, those first who have been near him for longest.
         for pair in sorted(pairs, key=lambda pair: (pair[0], people.near_since_ns[pair[0], pair[1]], pair[1])):
             if not (gone[pair] | duplicates[pair]).any():
@@ -258,6 +261,8 @@ class FloorTracker:
 
     def _confirm(self) -> None:
         people = self.people
+        if np.count_nonzero(people.confirmed) == len(people):
+            return
         likely = existence.confirmed(self._config, people.log_odds) & ~people.confirmed & (people.outside_ns == 0)
         for row in likely.nonzero()[0].tolist():
             rivals = people.confirmed & (people.near_since_ns[row] >= 0)

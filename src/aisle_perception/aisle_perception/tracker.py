@@ -171,7 +171,7 @@ class PersonTracker:
         detections = self._detections(frames, stamp_ns)
         reporting = np.array([self._camera_number[frame.camera] for frame in frames])
         whom = self._floor.step(detections, reporting, stamp_ns)
-        if (whom >= 0).any():
+        if np.count_nonzero(whom >= 0):
             # Heads and wrists of those whom the slot's detections show.
             self._point_filter.update(people, detections, whom, stamp_ns)
         tracks = self._tracks(stamp_ns)
