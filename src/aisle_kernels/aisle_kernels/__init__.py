@@ -56,6 +56,10 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     changes means and covariances (``kalman``); ArithmeticError for a singular covariance
 ``predict(axes, dt_s, density, means [N, 2 * axes], covariances [N, 2 * axes, 2 * axes])``
     changes means and covariances (``kalman``)
+``undistort(distortion [5], widest, steps, tolerance, distorted [N, 2], points [N, 2])``
+    changes the points, by Newton's method, into those whose images are ``distorted`` (``aisle_store.camera_model``); NaN where none are
+``in_view(from_store [4, 4], matrix [3, 3], distortion [5], widest, width, height, points [N, 3], ...)``
+    bool [N]: which points of the store lie in a camera's image (``aisle_store.camera_model``)
 ``inside_polygon(polygon [K, 2], positions [M, 2], margins [M], ...)``
     inside bool [M] (``aisle_store.store``)
 ``triangulate(deviation, means [B, 3], covariances [B, 3, 3], weights [B, K], angles [B, K], origins [B, K, 3], directions, ...)``
@@ -114,6 +118,7 @@ from aisle_kernels._compiled import (
     deviations,
     directions,
     fuse,
+    in_view,
     innovations,
     inside_polygon,
     judge,
@@ -143,6 +148,7 @@ from aisle_kernels._compiled import (
     track_rows,
     triangulate,
     trust,
+    undistort,
     update_points,
     watch_plates,
 )
@@ -159,6 +165,7 @@ __all__ = [
     "deviations",
     "directions",
     "fuse",
+    "in_view",
     "innovations",
     "inside_polygon",
     "judge",
@@ -188,6 +195,7 @@ __all__ = [
     "track_rows",
     "triangulate",
     "trust",
+    "undistort",
     "update_points",
     "watch_plates",
 ]

@@ -8,6 +8,7 @@
 #include "bag_calls.hpp"
 #include "body_evidence.hpp"
 #include "body_points.hpp"
+#include "camera.hpp"
 #include "floor_geometry.hpp"
 #include "floor_projection.hpp"
 #include "frames.hpp"
@@ -341,6 +342,38 @@ PyObject* inside_polygon(Values values, Py_ssize_t given) {
     Py_RETURN_NONE;
 }
 
+Distortion distortion_of(Arguments& arguments) {
+    const double* k = arguments.in<double>(5);
+    return {k[0], k[1], k[2], k[3], k[4]};
+}
+
+PyObject* undistort(Values values, Py_ssize_t given) {
+    Arguments arguments("undistort", values, given, 6);
+    const Distortion distortion = distortion_of(arguments);
+    const double widest = arguments.number();
+    const int64_t steps = arguments.integer();
+    const double tolerance = arguments.number();
+    const int64_t count = arguments.rows(2 * sizeof(double));
+    const double* distorted = arguments.in<double>(2 * count);
+    aisle::undistort(distortion, widest, steps, tolerance, count, distorted, arguments.out<double>(2 * count));
+    Py_RETURN_NONE;
+}
+
+PyObject* in_view(Values values, Py_ssize_t given) {
+    Arguments arguments("in_view", values, given, 8);
+    Pinhole camera{};
+    camera.from_store = arguments.in<double>(16);
+    const double* matrix = arguments.in<double>(9);
+    camera.focal_x = matrix[0], camera.centre_x = matrix[2], camera.focal_y = matrix[4], camera.centre_y = matrix[5];
+    camera.distortion = distortion_of(arguments);
+    camera.widest = arguments.number(), camera.width = arguments.number(), camera.height = arguments.number();
+    const int64_t count = arguments.rows(3 * sizeof(double));
+    const double* points = arguments.in<double>(3 * count);
+    bool* seen = arguments.out<bool>(count);
+    for (int64_t n = 0; n < count; ++n) seen[n] = camera.sees(points + 3 * n);
+    Py_RETURN_NONE;
+}
+
 PyObject* predict(Values values, Py_ssize_t given) {
     Arguments arguments("predict", values, given, 5);
     const int64_t axes = arguments.integer();
@@ -370,6 +403,8 @@ PyMethodDef kMethods[] = {
     method<triangulate>("triangulate", "triangulate(deviation, means, covariances, weights, angles, origins, directions, *results)"),
     method<update_points>("update_points", "update_points(lenses, config, stamp, bodies, *points, *detections), points in place"),
     method<inside_polygon>("inside_polygon", "inside_polygon(polygon, positions, margins, result)"),
+    method<undistort>("undistort", "undistort(distortion, widest, steps, tolerance, distorted, points), the last in place"),
+    method<in_view>("in_view", "in_view(from_store, matrix, distortion, widest, width, height, points, result)"),
     method<predict>("predict", "predict(axes, dt_s, density, means, covariances), the last two in place"),
     {nullptr, nullptr, 0, nullptr},
 };

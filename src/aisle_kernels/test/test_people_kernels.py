@@ -183,3 +183,10 @@ def test_deviations_are_those_along_the_longest_axis() -> None:
     covariances, deviations = positive(RNG(5), 20, 2), np.empty(20)
     aisle_kernels.deviations(covariances, deviations)
     np.testing.assert_allclose(deviations, np.sqrt(np.linalg.eigvalsh(covariances)[:, 1]))
+
+
+def test_those_who_were_not_seen_slow_down() -> None:
+    means = np.ones((3, 4))
+    aisle_kernels.slow_down(10, 0.5, np.array([9, 10, -1]), means)
+    np.testing.assert_array_equal(means, [[1.0, 1.0, 0.5, 0.5], [1.0] * 4, [1.0, 1.0, 0.5, 0.5]])
+    aisle_kernels.slow_down(10, 0.5, np.zeros(0, dtype=np.int64), np.zeros((0, 4)))

@@ -30,7 +30,7 @@ class ViewCoverage:
         points = np.column_stack([np.tile(np.column_stack([x.ravel(), y.ravel()]), (len(_HEIGHTS), 1)), np.repeat(_HEIGHTS, x.size)])
         shares = np.zeros((len(cameras), *cells), dtype=np.uint8)
         for number, camera in enumerate(cameras.values()):
-            shares[number] = in_view(camera, points).reshape(len(_HEIGHTS), *cells).sum(axis=0)
+            shares[number] = camera.in_view(points).reshape(len(_HEIGHTS), *cells).sum(axis=0)
         positions = np.array([camera.position[:2] for camera in cameras.values()], dtype=float).reshape(-1, 2)
         share = np.arange(len(_HEIGHTS) + 1) / len(_HEIGHTS)
         found = detection_probability * np.clip((share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE), 0.0, 1.0)
@@ -44,11 +44,3 @@ class ViewCoverage:
         result = np.empty((self._cameras, len(positions)))
         aisle_kernels.silence(self._handle, np.ascontiguousarray(positions), result)
         return result
-
-
-def in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """bool [N]: whether ``points`` [N, 3] lie in the camera's image."""
-    pixels, depth = camera.project(points)
-    with np.errstate(invalid="ignore"):
-        inside = (pixels >= -0.5).all(axis=1) & (pixels[:, 0] < camera.width - 0.5) & (pixels[:, 1] < camera.height - 0.5)
-    return inside & (depth > 0)
