@@ -31,7 +31,8 @@ from aisle_store.store import Store
 
 #: New objects after which garbage is looked for.
 _COLLECTED_EVERY = 70_000
-#: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet.
+#: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet. The first
+#: ones are fewer, each twice as many as before: somebody waits for them.
 _BATCH = 32
 #: So much may wait to be taken: tracks of some seconds.
 _WAITING_BYTES = 1 << 20
@@ -186,11 +187,12 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
                 tasks = [(number, replace(task, for_crossing=True) if isinstance(task, TrackerTask) else task) for number, task in tasks]
                 runs = run_here(tasks, lambda topics: ((m.log_time_ns, m.topic, reader.record(m)) for m in reader.messages(topics)))
                 batch: list[_Sent] = []
+                together = 1
                 for moment, what in merged(runs):
                     batch.append((moment, *_sent_step(what)))
-                    if len(batch) >= _BATCH:
+                    if len(batch) >= together:
                         _send(sender, batch)
-                        batch = []
+                        batch, together = [], min(2 * together, _BATCH)
                 _send(sender, batch)
                 _send(sender, {run.number: run.closing for run in runs})
         except BagError as error:
