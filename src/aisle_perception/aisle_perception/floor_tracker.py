@@ -149,7 +149,6 @@ class FloorTracker:
         self._existence = ExistenceJudge(config)
         self.people = People()
         self._born = self._confirmed = 0
-        self._some_near = False
         self._stamp_ns: int | None = None
 
     def step(self, detections: FloorDetections, reporting: np.ndarray, stamp_ns: int) -> np.ndarray:
@@ -161,12 +160,11 @@ class FloorTracker:
         self._stamp_ns = stamp_ns
         self._updater.predict(self.people, dt_s, stamp_ns)
         owner, free = self._associate(detections)
-        if len(self.people):
-            self._judge(reporting, detections, owner, dt_s, stamp_ns)
+        some_near = len(self.people) > 0 and self._judge(reporting, detections, owner, dt_s, stamp_ns)
         if np.count_nonzero(free):
             self._begin_people(detections, owner, free.nonzero()[0], stamp_ns)
         self._look(detections, owner)
-        owner = self._end_people(owner, stamp_ns)
+        owner = self._end_people(owner, some_near, stamp_ns)
         self._confirm()
         return owner
 
@@ -198,8 +196,8 @@ class FloorTracker:
         aisle_kernels.shadows(gate, confirmed, detections.cameras, owner, found.distance, shadows)
         return shadows
 
-    def _judge(self, reporting: np.ndarray, detections: FloorDetections, owner: np.ndarray, dt_s: float, stamp_ns: int) -> None:
-        """What this slot says about each person's existence, and about pairs of them."""
+    def _judge(self, reporting: np.ndarray, detections: FloorDetections, owner: np.ndarray, dt_s: float, stamp_ns: int) -> bool:
+        """What this slot says about each person's existence, and about pairs of them; whether any are near each other."""
         people, cameras = self.people, detections.cameras
         positions = people.means[:, :2].copy()
         silence, at_exit = self._scene.silence(positions), self._scene.at_exit(positions)
@@ -210,7 +208,7 @@ class FloorTracker:
             people.outside_ns[~inside & (people.outside_ns == 0)] = stamp_ns
         pairs = people.near_since_ns, people.apart_ns, people.apart_frames
         near = aisle_kernels.compare_neighbours(self._config.duplicate_m, stamp_ns, people.means, len(silence), cameras, owner, *pairs)
-        self._some_near = near > 0
+        return near > 0
 
     def _begin_people(self, detections: FloorDetections, owner: np.ndarray, free: np.ndarray, stamp_ns: int) -> None:
         """New persons of what is left over, the detections ``free`` (int [K]); writes to ``owner``."""
@@ -234,11 +232,11 @@ class FloorTracker:
             for row in np.unique(owner[owner >= 0]):
                 self.people.appearances[row].add(detections.embeddings[owner == row])
 
-    def _end_people(self, owner: np.ndarray, stamp_ns: int) -> np.ndarray:
+    def _end_people(self, owner: np.ndarray, some_near: bool, stamp_ns: int) -> np.ndarray:
         """Lets go of those who are gone; ``owner`` in rows of those who stay."""
         gone = self._deleter.gone(self.people, stamp_ns)
-        if self._some_near:
-            gone |= self._duplicates(gone, stamp_ns)
+        if some_near:
+            gone = gone | self._duplicates(gone, stamp_ns)
         if not np.count_nonzero(gone):
             return owner
         self.people.keep(~gone)

@@ -6,6 +6,7 @@ with covariance and given to the ``FloorTracker``; then heads and wrists are tri
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -193,7 +194,7 @@ class PersonTracker:
         camera = self._camera_number[frame.camera]
         size, across, down = self._sizes[camera], 1.0, 1.0
         if (frame.image_width, frame.image_height) != size:
-            across, down = size[0] / frame.image_width, size[1] / frame.image_height
+            across, down = _scale(size[0], frame.image_width), _scale(size[1], frame.image_height)
         return camera, (stamp_ns - frame.stamp_ns) / NANOSECONDS, across, down, frame.boxes, frame.scores, frame.keypoints
 
     def _tracks(self, stamp_ns: int) -> PackedTracks:
@@ -206,6 +207,11 @@ class PersonTracker:
         aisle_kernels.track_rows(stamp_ns, self._point_filter.memory_ns, people.confirmed, *states, rows)
         names = [people.tracks[row] for row in given.tolist()]
         return PackedTracks(stamp_ns, list(zip(names, existences, unseen_s, strict=True)), rows)
+
+
+def _scale(size: float, told: int) -> float:
+    """Of an image that tells no size nothing can be used."""
+    return size / told if told else math.inf
 
 
 def _embeddings(frames: list[PersonDetections]) -> np.ndarray | None:

@@ -88,3 +88,22 @@ def test_parts_can_be_exchanged() -> None:
             tracker.step(_detections(places, None), np.array([0]), step * NANOSECONDS // 10)
     assert forgetful.people.numbers.tolist() == [2]
     assert strangers.people.numbers.tolist() == [1, 2, 3]
+
+
+def test_two_whom_no_camera_sees_apart_become_one() -> None:
+    """Two cameras see one person each, 0.35 m from each other; with a third one that sees both they stay two."""
+    for both in (False, True):
+        tracker = FloorTracker(OpenFloor(3), FloorTrackerConfig())
+        people = []
+        for step in range(25):
+            places = np.array([[1.0, 1.0], [1.35, 1.0]])
+            cameras = np.array([0, 1])
+            if both:
+                places, cameras = np.tile(places, (2, 1)), np.array([0, 1, 2, 2])
+            count = len(places)
+            seen = FloorDetections(places, np.tile(0.0025 * np.eye(2), (count, 1, 1)), np.zeros(count), cameras, np.zeros((count, 0, 3)))
+            tracker.step(seen, np.arange(3), round((step + 1) * PERIOD_S * NANOSECONDS))
+            people.append((tracker.people.numbers.tolist(), [track for track in tracker.people.tracks if track]))
+        assert people[5][0] == [1, 2]
+        assert people[5][1] == (["t1", "t2"] if both else ["t1"])
+        assert people[-1][0] == ([1, 2] if both else [1])
