@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import multiprocessing
+import os
 import pickle
 import threading
 import warnings
@@ -34,6 +35,8 @@ _COLLECTED_EVERY = 70_000
 #: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet. The first
 #: ones are fewer, each twice as many as before: somebody waits for them.
 _BATCH = 32
+#: Whoever makes carts of what all the others give has most to do: where processors are few it comes first (the others are this much nicer).
+_GIVES_WAY = 2
 #: So much may wait to be taken: tracks of some seconds.
 _WAITING_BYTES = 1 << 20
 #: Moment, records (tracks packed) and warnings of one step; None in place of warnings for a record as it was read.
@@ -180,6 +183,8 @@ def can_fork() -> bool:
 def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
     # This process's own copy of the other end would keep the pipe alive when nobody listens any more.
     receiver.close()
+    with suppress(AttributeError, OSError):
+        os.nice(_GIVES_WAY)
     # Nobody listens any more: whoever started this has been told why.
     with sender, suppress(BrokenPipeError):
         try:
