@@ -23,10 +23,10 @@ from typing import Any
 from aisle_bags.bag_reader import BagError, BagReader
 from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged
 from aisle_bags.event_order import EventOrder, Logged
-from aisle_contract.packed_tracks import PackedTracks, unpacked
 from aisle_contract.records import Record, StepResult
 from aisle_fusion.shelf_monitor import ShelfMonitor
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
+from aisle_perception.packed_tracks import PackedTracks, unpacked
 from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 

@@ -47,7 +47,7 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     multiplies the velocities of those who were last seen before that time
 ``track_rows(stamp_ns, memory_ns, wanted bool [N], means [N, 4], covariances [N, 4, 4], points_seen_ns [N, 3], point_means [N, 3, 6],``
 ``point_covariances [N, 3, 6, 6], ...)``
-    rows of ``aisle_contract.packed_tracks`` for those who are wanted
+    rows of ``aisle_perception.packed_tracks`` for those who are wanted
 ``near_lines(reach, starts [K, 2], spans [K, 2], positions [N, 2], ...)``
     bool [N]: within ``reach`` m of any of the lines
 ``innovations(means [N, 4], covariances [N, 4, 4], ages [M], positions [M, 2], spreads [M, 2, 2], ...)``
@@ -104,6 +104,9 @@ Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
 ``person_sizes(message, start, count)``
     how many numbers the keypoints and the embedding of each of ``count`` persons have, which stand from ``start`` to the message's end;
     None where they differ or do not fit
+``made(class, names, values)``
+    an object of a class with ``__slots__`` whose attributes ``names`` (a tuple) have these ``values`` (a tuple): what the constructor of
+    a frozen dataclass gives, at a fifth of the time
 """
 
 from aisle_kernels._compiled import (
@@ -126,6 +129,7 @@ from aisle_kernels._compiled import (
     late_samples,
     learn_noise,
     lenses,
+    made,
     merged,
     near_lines,
     off_level,
@@ -173,6 +177,7 @@ __all__ = [
     "late_samples",
     "learn_noise",
     "lenses",
+    "made",
     "merged",
     "near_lines",
     "off_level",

@@ -164,7 +164,7 @@ PyObject* compare_neighbours(Values values, Py_ssize_t given) {
         aisle::compare_neighbours(radius, stamp_ns, findings, persons, means, {near_since_ns, apart_ns, apart_frames}));
 }
 
-// Where in a row of aisle_contract.packed_tracks points begin, and how many numbers each has: whether it is known, position, covariance.
+// Where in a row of aisle_perception.packed_tracks points begin, and how many numbers each has: whether it is known, position, covariance.
 constexpr int64_t kRowPoints = 20, kRowPoint = 13, kPoints = 3, kRow = kRowPoints + kPoints * kRowPoint;
 
 PyObject* track_rows(Values values, Py_ssize_t given) {

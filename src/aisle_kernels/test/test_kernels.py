@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -123,3 +125,26 @@ def test_what_may_not_be_written_to_is_refused() -> None:
 def test_a_call_with_too_few_arguments_is_refused() -> None:
     with pytest.raises(TypeError, match="fuse: got 1 arguments, expected 6"):
         aisle_kernels.fuse(np.zeros((1, 4)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    first: int
+    second: object = None
+
+
+def test_records_are_made_as_by_their_constructors() -> None:
+    content = [1]
+    counts = sys.getrefcount(content)
+    one = aisle_kernels.made(Frozen, ("first", "second"), (7, content))
+    assert one == Frozen(7, content)
+    assert type(one) is Frozen
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.first = 8
+    del one
+    assert sys.getrefcount(content) == counts
+    with pytest.raises(AttributeError, match="third"):
+        aisle_kernels.made(Frozen, ("first", "third"), (7, content))
+    for wrong in ((Frozen, ("first",), (1, 2)), (Frozen, ["first"], (1,)), (1, ("first",), (1,)), (Frozen, ("first",))):
+        with pytest.raises(TypeError, match="a class, a tuple of names"):
+            aisle_kernels.made(*wrong)

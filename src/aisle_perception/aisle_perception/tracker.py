@@ -14,7 +14,6 @@ import numpy as np
 import aisle_kernels
 from aisle_contract.config import parameter
 from aisle_contract.event_time import EventTimeBuffer
-from aisle_contract.packed_tracks import ROW_SIZE, PackedTracks, unpacked
 from aisle_contract.records import NANOSECONDS, Diagnostic, DiagnosticLevel, PersonDetections, StepResult, Tracks
 from aisle_perception import existence
 from aisle_perception.appearance import unit_rows
@@ -24,6 +23,7 @@ from aisle_perception.body_updater import BodyUpdater
 from aisle_perception.floor_projection import BodyConfig, FloorProjector, Frame
 from aisle_perception.floor_tracker import Associator, Deleter, FloorTracker, FloorTrackerConfig, Initiator, Updater
 from aisle_perception.lens_table import LensTable
+from aisle_perception.packed_tracks import ROW_SIZE, PackedTracks, unpacked
 from aisle_perception.view_coverage import ViewCoverage
 from aisle_store.store import Store
 

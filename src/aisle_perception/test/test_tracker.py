@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aisle_contract.packed_tracks import PackedTracks, unpacked
 from aisle_contract.records import DiagnosticLevel, PersonDetections, Tracks
+from aisle_perception.packed_tracks import PackedTracks, unpacked
 from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 

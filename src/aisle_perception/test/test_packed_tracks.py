@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aisle_contract.packed_tracks import ROW_SIZE, PackedTracks, unpacked
+from aisle_perception.packed_tracks import ROW_SIZE, PackedTracks, unpacked
 
 
 def numbers(*shape: int) -> st.SearchStrategy[np.ndarray]:
