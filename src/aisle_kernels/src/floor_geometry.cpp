@@ -40,20 +40,15 @@ void near_lines(int64_t lines, const double* starts, const double* spans, double
     }
 }
 
-void hidden(int64_t cameras, const double* eyes, int64_t persons, const double* positions, double radius, bool* result) {
-    for (int64_t c = 0; c < cameras; ++c) {
-        for (int64_t n = 0; n < persons; ++n) {
-            const double x = positions[2 * n] - eyes[2 * c], y = positions[2 * n + 1] - eyes[2 * c + 1];
-            const double length = std::max(std::sqrt(x * x + y * y), 1e-6);
-            bool found = false;
-            for (int64_t m = 0; m < persons && !found; ++m) {
-                const double other_x = positions[2 * m] - eyes[2 * c], other_y = positions[2 * m + 1] - eyes[2 * c + 1];
-                const double along = (x * other_x + y * other_y) / length, across = std::abs(x * other_y - y * other_x) / length;
-                found = along > 0.0 && along < length - radius && across < radius;
-            }
-            result[c * persons + n] = found;
-        }
+bool hidden(const double* eye, int64_t person, int64_t persons, const double* positions, double radius) {
+    const double x = positions[2 * person] - eye[0], y = positions[2 * person + 1] - eye[1];
+    const double length = std::max(std::sqrt(x * x + y * y), 1e-6);
+    for (int64_t other = 0; other < persons; ++other) {
+        const double other_x = positions[2 * other] - eye[0], other_y = positions[2 * other + 1] - eye[1];
+        const double along = (x * other_x + y * other_y) / length, across = std::abs(x * other_y - y * other_x) / length;
+        if (along > 0.0 && along < length - radius && across < radius) return true;
     }
+    return false;
 }
 
 void predict(int64_t states, int64_t axes, double dt_s, double density, double* means, double* covariances) {

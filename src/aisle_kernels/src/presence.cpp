@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <vector>
 
 #include "floor_geometry.hpp"
@@ -31,12 +30,12 @@ void silence(const Coverage& c, int64_t persons, const double* positions, double
     std::vector<int64_t> cells(persons);
     for (int64_t n = 0; n < persons; ++n)
         cells[n] = cell_of(positions[2 * n], c.x, c.cell, c.columns) * c.rows + cell_of(positions[2 * n + 1], c.y, c.cell, c.rows);
-    const std::unique_ptr<bool[]> behind(new bool[static_cast<std::size_t>(c.cameras * persons)]);
-    hidden(c.cameras, c.eyes, persons, positions, c.radius, behind.get());
     for (int64_t camera = 0; camera < c.cameras; ++camera) {
         for (int64_t n = 0; n < persons; ++n) {
             const uint8_t share = c.shares[camera * c.columns * c.rows + cells[n]];
-            result[camera * persons + n] = (behind[camera * persons + n] ? c.hidden : c.silence)[share];
+            // Most cameras of a large store do not see him at all.
+            const bool behind = c.silence[share] != c.hidden[share] && hidden(c.eyes + 2 * camera, n, persons, positions, c.radius);
+            result[camera * persons + n] = (behind ? c.hidden : c.silence)[share];
         }
     }
 }
