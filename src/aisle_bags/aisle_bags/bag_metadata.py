@@ -6,6 +6,7 @@ Format: rosbag2_storage/include/rosbag2_storage/yaml.hpp of https://github.com/r
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -123,13 +124,19 @@ def read_metadata(file: Path) -> BagMetadata:
     if not text.strip("\x00 \t\r\n"):
         raise BagError(f"{file}: is empty, expected rosbag2 metadata ('./aisle bag recover' makes it anew)")
     try:
-        return _parsed(_loaded(text)[_ROOT])
+        return _understood(text)
     except yaml.YAMLError as error:
         raise BagError(f"{file}: not rosbag2 metadata: {' '.join(str(error).split())}") from error
     except _WrongField as error:
         raise BagError(f"{file}: not rosbag2 metadata: {error}") from error
     except (KeyError, TypeError) as error:
         raise BagError(f"{file}: not rosbag2 metadata: expected the key '{_ROOT}'") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _understood(text: str) -> BagMetadata:
+    """A replay's processes each open the bag: forked ones find this done."""
+    return _parsed(_loaded(text)[_ROOT])
 
 
 def parse_stored_metadata(text: str) -> BagMetadata | None:

@@ -7,14 +7,15 @@ from the first message there, and its numbers with one look of NumPy's. What doe
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-import aisle_kernels
 from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, PersonDetections, ScaleReading
+from aisle_kernels import made, person_sizes
 
 _LITTLE_ENDIAN = b"\x00\x01"
 #: The encapsulation header, which alignment does not count.
@@ -28,6 +29,8 @@ _BOX_FLOATS = 5
 _NO_BOXES, _NO_SCORES = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
 for _empty in (_NO_BOXES, _NO_SCORES):
     _empty.flags.writeable = False
+
+_SCALE_FIELDS, _DETECTIONS_FIELDS = (tuple(field.name for field in dataclasses.fields(kind)) for kind in (ScaleReading, PersonDetections))
 
 #: The fields that the decoders below expect: a bag's own definitions may be older or newer.
 _EXPECTED = {
@@ -187,7 +190,7 @@ class _ScaleDecoder:
             if rest:
                 return None
             weights = np.ndarray((samples, len(self._plates)), np.float32, data, front.size).copy()
-            return ScaleReading(stamp_ns, self._gondola, self._shelf, self._period_ns, self._plates, weights)
+            return made(ScaleReading, _SCALE_FIELDS, (stamp_ns, self._gondola, self._shelf, self._period_ns, self._plates, weights))
         except (struct.error, ValueError, TypeError, ZeroDivisionError):
             return None
 
@@ -227,7 +230,7 @@ class _DetectionsDecoder:
             persons = self._persons(data, count)
         except (struct.error, ValueError):
             return None
-        return PersonDetections(stamp_ns, *self._source, *persons) if persons is not None else None
+        return made(PersonDetections, _DETECTIONS_FIELDS, (stamp_ns, *self._source, *persons)) if persons is not None else None
 
     def _understand(self, constant: list[Any]) -> None:
         _, _, _, camera, width, height = constant
@@ -239,7 +242,7 @@ class _DetectionsDecoder:
         if not count:
             return _NO_BOXES, _NO_SCORES, None, None
         start = self._front.size
-        sizes = aisle_kernels.person_sizes(data, start, count)
+        sizes = person_sizes(data, start, count)
         if sizes is None or sizes[0] not in (0, _KEYPOINT_FLOATS):
             return None
         points, embedding = sizes

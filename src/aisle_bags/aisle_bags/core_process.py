@@ -8,12 +8,13 @@ from __future__ import annotations
 import fcntl
 import gc
 import multiprocessing
+import os
 import pickle
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -22,17 +23,20 @@ from typing import Any
 from aisle_bags.bag_reader import BagError, BagReader
 from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged
 from aisle_bags.event_order import EventOrder, Logged
-from aisle_bags.packed_tracks import PackedTracks, packed, unpacked
-from aisle_contract.records import Record, StepResult, Tracks
+from aisle_contract.records import Record, StepResult
 from aisle_fusion.shelf_monitor import ShelfMonitor
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
+from aisle_perception.packed_tracks import PackedTracks, unpacked
 from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
 #: New objects after which garbage is looked for.
 _COLLECTED_EVERY = 70_000
-#: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet.
+#: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet. The first
+#: ones are fewer, each twice as many as before: somebody waits for them.
 _BATCH = 32
+#: Whoever makes carts of what all the others give has most to do: where processors are few it comes first (the others are this much nicer).
+_GIVES_WAY = 2
 #: So much may wait to be taken: tracks of some seconds.
 _WAITING_BYTES = 1 << 20
 #: Moment, records (tracks packed) and warnings of one step; None in place of warnings for a record as it was read.
@@ -56,17 +60,18 @@ class ShelfTask:
 
 @dataclass(frozen=True)
 class TrackerTask:
-    """What a tracker is run on: a bag's topics of detections."""
+    """What a tracker is run on: a bag's topics of detections. ``for_crossing``: its tracks are packed."""
 
     bag: Path
     topics: tuple[str, ...]
     store: Store
     config: TrackerConfig
+    for_crossing: bool = False
 
     name = "tracker"
 
     def core(self) -> Core:
-        return PersonTracker(self.store, self.config)
+        return PersonTracker(self.store, self.config, for_crossing=self.for_crossing)
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,8 @@ class CoreProcess:
                 raise told
             if isinstance(told, dict):
                 self.closings = told
+                for closing in told.values():
+                    closing.step.records[:] = map(_arrived, closing.step.records)
             else:
                 for moment, records, warnings in told:
                     yield moment, records[0] if warnings is None else StepResult([_arrived(record) for record in records], warnings)
@@ -176,17 +183,21 @@ def can_fork() -> bool:
 def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
     # This process's own copy of the other end would keep the pipe alive when nobody listens any more.
     receiver.close()
+    with suppress(AttributeError, OSError):
+        os.nice(_GIVES_WAY)
     # Nobody listens any more: whoever started this has been told why.
     with sender, suppress(BrokenPipeError):
         try:
             with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
+                tasks = [(number, replace(task, for_crossing=True) if isinstance(task, TrackerTask) else task) for number, task in tasks]
                 runs = run_here(tasks, lambda topics: ((m.log_time_ns, m.topic, reader.record(m)) for m in reader.messages(topics)))
                 batch: list[_Sent] = []
+                together = 1
                 for moment, what in merged(runs):
                     batch.append((moment, *_sent_step(what)))
-                    if len(batch) >= _BATCH:
+                    if len(batch) >= together:
                         _send(sender, batch)
-                        batch = []
+                        batch, together = [], min(2 * together, _BATCH)
                 _send(sender, batch)
                 _send(sender, {run.number: run.closing for run in runs})
         except BagError as error:
@@ -194,11 +205,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
 
 
 def _sent_step(what: StepResult | Record) -> tuple[list[Any], list[str] | None]:
-    return ([_sent(record) for record in what.records], what.warnings) if isinstance(what, StepResult) else ([what], None)
-
-
-def _sent(record: Record) -> Record | PackedTracks:
-    return packed(record) if isinstance(record, Tracks) else record
+    return (what.records, what.warnings) if isinstance(what, StepResult) else ([what], None)
 
 
 def _arrived(record: Record | PackedTracks) -> Record:

@@ -121,10 +121,11 @@ def replay(
     tasks = _tasks(reader, plan, store, settings)
     here, elsewhere = _places(tasks, processes or _processes_for(plan))
     taken_by_tasks = [_CORE_INPUTS[type(task)] for _, task in tasks if type(task) in _CORE_INPUTS]
-    runner = OfflineRunner(store, settings, plan.inputs, publish, taken_by_tasks)
     with ExitStack() as stack:
         stack.enter_context(seldom_collected())
+        # The other processes work from here on.
         others = [stack.enter_context(CoreProcess(group)) for group in elsewhere]
+        runner = OfflineRunner(store, settings, plan.inputs, publish, taken_by_tasks)
         runs = run_here(here, lambda topics: _logged(reader, plan, topics, detectors))
         for (stamp_ns, _), what in merged([*runs, *others]):
             if isinstance(what, StepResult):

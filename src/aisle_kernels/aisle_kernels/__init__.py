@@ -8,9 +8,14 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     a handle of C cameras for the functions below (``aisle_perception.lens_table``)
 ``directions(lenses, cameras [M], pixels [M, 2], ...)``
     rays of depth 1 in the store frame [M, 3], NaN where the lens model says nothing
-``project(lenses, body [9], cameras [M], boxes [M, 4], keypoints [M, 17, 3], ...)``
-    detections on the floor (``floor_projection``): positions [M, 2], covariances [M, 2, 2], valid bool [M] and the evidence, which is
-    information [M, 3, 3], vector [M, 3], reach [M, 2], shares [M, 3]
+``project(lenses, body [9], cameras [M], boxes [M, 4], keypoints [M, 17, 3], valid bool [M], ...)``
+    detections on the floor (``floor_projection``): positions [M, 2], covariances [M, 2, 2] and the evidence, which is information
+    [M, 3, 3], vector [M, 3], reach [M, 2], shares [M, 3]
+``detections(lenses, body [9], least_score, margin, polygon [K, 2], frames, numbers [M], cameras [M], ages [M], keypoints, ...)``
+    the same of those of M detections that can be used: with a good score, and in the polygon but for ``margin`` and their deviations;
+    writes the first rows and returns how many; ``numbers``: which detections they are. ``frames``: a list of (camera, age s, scale across,
+    scale down, boxes, scores, keypoints or None), arrays as in ``PersonDetections``, in single or double precision; boxes and keypoints
+    are multiplied by the scales
 ``correct_bodies(huber, pose_share, least_stature_variance, means [N, 4], covariances [N, 4, 4], statures [N, 2], whose [M], ages [M],``
 ``information, vector, reach, shares)``
     changes means, covariances and statures (``body_updater``), by the three functions below; ArithmeticError for a singular covariance
@@ -20,21 +25,46 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     changes the shares (``body_updater``)
 ``trust(places [N, 2, 2], means [N, 2], whose [M], positions [M, 2], spreads [M, 2, 2], ...)``
     weights [M] (``body_updater``)
-``gate(limit, asked bool [N], free bool [M], cameras, camera_of [M], distances [N, M], gains [N, M], ...)``
-    changes owner [M] and writes shared bool [N, M] (``association``); True if anything is shared
+``deviations(covariances [M, 2, 2], ...)``
+    standard deviations along the longest axes [M] (``small_matrices``)
+``clusters(gate, camera_of [M], positions [M, 2], covariances [M, 2, 2], ...)``
+    labels [M]: for each detection the first one of its group (``association``)
+``assign(limit, asked bool [N], free bool [M], cameras, camera_of [M], distances [N, M], gains [N, M], owner [M])``
+    changes owner where something is found (``association``)
+``shadows(limit, confirmed bool [N], camera_of [M], owner [M], distances [N, M], ...)``
+    bool [M]: who is nobody's and near a person whom the camera shows by no other detection (``floor_tracker``)
+``coverage(columns, rows, x, y, cell, radius, eyes [C, 2], silence [K], hidden [K], shares uint8 [C, columns, rows])``
+    a handle for the function below: a grid on the floor of ``cell`` m that begins at x, y, and for each of K shares of a body in view
+    the logarithm of (1 - probability to be found) in plain view and behind somebody within ``radius`` m of the line of sight
+``silence(coverage, positions [N, 2], ...)``
+    those logarithms [C, N] (``view_coverage``)
+``judge(config [7], dt_s, stamp_ns, reporting bool [C], at_gate bool [N], silence [C, N], camera_of [M], owner [M], log_odds [N],``
+``seen_ns [N])``
+    changes the last two (``existence``); -1 in ``owner``: nobody's
+``compare_neighbours(radius, stamp_ns, means [N, 4], cameras, camera_of [M], owner [M], near_since_ns, apart_ns, apart_frames [N, N])``
+    changes the last three (``floor_tracker``); how many pairs are near
+``slow_down(before_ns, factor, seen_ns [N], means [N, 2 * axes])``
+    multiplies the velocities of those who were last seen before that time
+``track_rows(stamp_ns, memory_ns, wanted bool [N], means [N, 4], covariances [N, 4, 4], points_seen_ns [N, 3], point_means [N, 3, 6],``
+``point_covariances [N, 3, 6, 6], ...)``
+    rows of ``aisle_perception.packed_tracks`` for those who are wanted
+``near_lines(reach, starts [K, 2], spans [K, 2], positions [N, 2], ...)``
+    bool [N]: within ``reach`` m of any of the lines
 ``innovations(means [N, 4], covariances [N, 4, 4], ages [M], positions [M, 2], spreads [M, 2, 2], ...)``
     squared distances [N, M] and log determinants [N, M] (``association``)
 ``fuse(means [N, 4], covariances [N, 4, 4], whose [M], positions [M, 2], ages [M], precisions [M, 2, 2])``
     changes means and covariances (``kalman``); ArithmeticError for a singular covariance
 ``predict(axes, dt_s, density, means [N, 2 * axes], covariances [N, 2 * axes, 2 * axes])``
     changes means and covariances (``kalman``)
+``undistort(distortion [5], widest, steps, tolerance, distorted [N, 2], points [N, 2])``
+    changes the points, by Newton's method, into those whose images are ``distorted`` (``aisle_store.camera_model``); NaN where none are
+``in_view(from_store [4, 4], matrix [3, 3], distortion [5], widest, width, height, points [N, 3], ...)``
+    bool [N]: which points of the store lie in a camera's image (``aisle_store.camera_model``)
 ``inside_polygon(polygon [K, 2], positions [M, 2], margins [M], ...)``
     inside bool [M] (``aisle_store.store``)
-``hidden(radius, eyes [C, 2], positions [N, 2], ...)``
-    hidden bool [C, N] (``view_coverage``)
 ``triangulate(deviation, means [B, 3], covariances [B, 3, 3], weights [B, K], angles [B, K], origins [B, K, 3], directions, ...)``
     points of the body [B, 3] m from up to K rays each, with covariances [B, 3, 3] (``body_points``); weights 0: no ray, 1: full trust
-``update_points(lenses, config [5], stamp_ns, bodies [N, 2], means [3N, 6], covariances [3N, 6, 6], seen_ns [3N], cameras [M], whom [M],``
+``update_points(lenses, config [5], stamp_ns, bodies [N, 4], means [3N, 6], covariances [3N, 6, 6], seen_ns [3N], cameras [M], whom [M],``
 ``ages [M], keypoints [M, 17, 3])``
     changes means, covariances and seen_ns (``body_points``); ``whom`` -1: nobody
 
@@ -81,23 +111,34 @@ Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
 ``person_sizes(message, start, count)``
     how many numbers the keypoints and the embedding of each of ``count`` persons have, which stand from ``start`` to the message's end;
     None where they differ or do not fit
+``made(class, names, values)``
+    an object of a class with ``__slots__`` whose attributes ``names`` (a tuple) have these ``values`` (a tuple): what the constructor of
+    a frozen dataclass gives, at a fifth of the time
 """
 
 from aisle_kernels._compiled import (
     add_bins,
+    assign,
     chunk_messages,
+    clusters,
+    compare_neighbours,
     correct_bodies,
+    coverage,
+    detections,
+    deviations,
     directions,
     fuse,
-    gate,
-    hidden,
+    in_view,
     innovations,
     inside_polygon,
+    judge,
     lastingly_off,
     late_samples,
     learn_noise,
     lenses,
+    made,
     merged,
+    near_lines,
     off_level,
     open_bins,
     pair_misfits,
@@ -110,30 +151,43 @@ from aisle_kernels._compiled import (
     sample_stream,
     set_thresholds,
     settled_shares,
+    shadows,
+    silence,
+    slow_down,
     still_bins,
     take_samples,
     track_levels,
+    track_rows,
     triangulate,
     trust,
+    undistort,
     update_points,
     watch_plates,
 )
 
 __all__ = [
     "add_bins",
+    "assign",
     "chunk_messages",
+    "clusters",
+    "compare_neighbours",
     "correct_bodies",
+    "coverage",
+    "detections",
+    "deviations",
     "directions",
     "fuse",
-    "gate",
-    "hidden",
+    "in_view",
     "innovations",
     "inside_polygon",
+    "judge",
     "lastingly_off",
     "late_samples",
     "learn_noise",
     "lenses",
+    "made",
     "merged",
+    "near_lines",
     "off_level",
     "open_bins",
     "pair_misfits",
@@ -146,11 +200,16 @@ __all__ = [
     "sample_stream",
     "set_thresholds",
     "settled_shares",
+    "shadows",
+    "silence",
+    "slow_down",
     "still_bins",
     "take_samples",
     "track_levels",
+    "track_rows",
     "triangulate",
     "trust",
+    "undistort",
     "update_points",
     "watch_plates",
 ]

@@ -105,11 +105,26 @@ PyObject* person_sizes(Values values, Py_ssize_t given) {
     return Py_BuildValue("LL", static_cast<long long>(keypoints), static_cast<long long>(embedding));
 }
 
+PyObject* made(Values values, Py_ssize_t given) {
+    if (given != 3 || !PyType_Check(values[0]) || !PyTuple_Check(values[1]) || !PyTuple_Check(values[2]) ||
+        PyTuple_GET_SIZE(values[1]) != PyTuple_GET_SIZE(values[2])) {
+        PyErr_SetString(PyExc_TypeError, "made: expected a class, a tuple of names and a tuple of as many values");
+        throw PythonError{};
+    }
+    auto* type = reinterpret_cast<PyTypeObject*>(values[0]);
+    Owned object(type->tp_alloc(type, 0));
+    // As the constructors of frozen dataclasses do it.
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values[1]); ++i)
+        if (PyObject_GenericSetAttr(object.object, PyTuple_GET_ITEM(values[1], i), PyTuple_GET_ITEM(values[2], i)) < 0) throw PythonError{};
+    return object.given_away();
+}
+
 }  // namespace
 
 PyMethodDef kBagMethods[] = {
     method<chunk_messages>("chunk_messages", "chunk_messages(chunk, offset, wanted) -> list of stored messages"),
     method<person_sizes>("person_sizes", "person_sizes(message, start, count) -> (keypoint numbers, embedding numbers) or None"),
+    method<made>("made", "made(class, names, values) -> object"),
     {nullptr, nullptr, 0, nullptr},
 };
 

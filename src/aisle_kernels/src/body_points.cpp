@@ -206,7 +206,7 @@ void update_points(const Lenses& lenses, const PointConfig& config, const Points
     const double memory_ns = config.point_memory_s * kNanoseconds;
     for (int64_t at = 0; at < kPoints * points.persons; ++at) {
         const PointModel& model = kModels[at % kPoints];
-        const double* body = points.bodies + 2 * (at / kPoints);
+        const double* body = points.bodies + 4 * (at / kPoints);
         double* mean = points.means + 6 * at;
         int64_t& seen_ns = points.seen_ns[at];
         const bool fresh = seen_ns >= 0 && static_cast<double>(stamp_ns - seen_ns) <= memory_ns;

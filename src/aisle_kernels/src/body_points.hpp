@@ -28,7 +28,7 @@ struct PointConfig {
     double keypoint_threshold, keypoint_deviation_px, point_deviation, point_memory_s, point_gate;
 };
 
-// Points of N persons who stand at `bodies` [N, 2]: `means` [3N, 6], `covariances` [3N, 6, 6], `seen_ns` [3N].
+// Points of N persons with states `bodies` [N, 4] (x, y, vx, vy): `means` [3N, 6], `covariances` [3N, 6, 6], `seen_ns` [3N].
 struct Points {
     int64_t persons;
     const double* bodies;

@@ -26,20 +26,29 @@ void inside_polygon(int64_t corners, const double* polygon, int64_t points, cons
     }
 }
 
-void hidden(int64_t cameras, const double* eyes, int64_t persons, const double* positions, double radius, bool* result) {
-    for (int64_t c = 0; c < cameras; ++c) {
-        for (int64_t n = 0; n < persons; ++n) {
-            const double x = positions[2 * n] - eyes[2 * c], y = positions[2 * n + 1] - eyes[2 * c + 1];
-            const double length = std::max(std::sqrt(x * x + y * y), 1e-6);
-            bool found = false;
-            for (int64_t m = 0; m < persons && !found; ++m) {
-                const double other_x = positions[2 * m] - eyes[2 * c], other_y = positions[2 * m + 1] - eyes[2 * c + 1];
-                const double along = (x * other_x + y * other_y) / length, across = std::abs(x * other_y - y * other_x) / length;
-                found = along > 0.0 && along < length - radius && across < radius;
-            }
-            result[c * persons + n] = found;
+void near_lines(int64_t lines, const double* starts, const double* spans, double reach, int64_t points, const double* positions, bool* near) {
+    for (int64_t n = 0; n < points; ++n) {
+        near[n] = false;
+        for (int64_t k = 0; k < lines && !near[n]; ++k) {
+            const double span_x = spans[2 * k], span_y = spans[2 * k + 1];
+            double x = positions[2 * n] - starts[2 * k], y = positions[2 * n + 1] - starts[2 * k + 1];
+            const double length2 = std::max(span_x * span_x + span_y * span_y, 1e-12);
+            const double share = std::min(std::max((x * span_x + y * span_y) / length2, 0.0), 1.0);
+            x -= share * span_x, y -= share * span_y;
+            near[n] = x * x + y * y <= reach * reach;
         }
     }
+}
+
+bool hidden(const double* eye, int64_t person, int64_t persons, const double* positions, double radius) {
+    const double x = positions[2 * person] - eye[0], y = positions[2 * person + 1] - eye[1];
+    const double length = std::max(std::sqrt(x * x + y * y), 1e-6);
+    for (int64_t other = 0; other < persons; ++other) {
+        const double other_x = positions[2 * other] - eye[0], other_y = positions[2 * other + 1] - eye[1];
+        const double along = (x * other_x + y * other_y) / length, across = std::abs(x * other_y - y * other_x) / length;
+        if (along > 0.0 && along < length - radius && across < radius) return true;
+    }
+    return false;
 }
 
 void predict(int64_t states, int64_t axes, double dt_s, double density, double* means, double* covariances) {

@@ -41,6 +41,9 @@ inline Matrix2 inverse(Matrix2 m) {
     return {m.yy / determinant, -m.xy / determinant, -m.yx / determinant, m.xx / determinant};
 }
 
+// Standard deviation along the longest axis of a symmetric covariance.
+inline double greatest_deviation(Matrix2 c) { return std::sqrt((c.xx + c.yy) / 2 + std::hypot((c.xx - c.yy) / 2, c.xy)); }
+
 // d^T C^-1 d for symmetric C.
 inline double squared_mahalanobis(Vector2 d, Matrix2 c) {
     return (c.yy * d.x * d.x - 2.0 * c.xy * d.x * d.y + c.xx * d.y * d.y) / (c.xx * c.yy - c.xy * c.xy);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -35,28 +37,6 @@ def test_rays_lie_between_those_of_the_grid() -> None:
     aisle_kernels.directions(handle, np.zeros(3, dtype=int), pixels, rays)
     np.testing.assert_allclose(rays[:2], [[1.0, 0.0, 0.0], [1.0, -0.33, 0.09]], atol=1e-12)
     assert np.isnan(rays[2]).all()
-
-
-def test_hidden_is_who_stands_behind_another_one() -> None:
-    eyes, hidden = np.array([[0.0, 0.0], [10.0, 0.0]]), np.empty((2, 3), dtype=bool)
-    aisle_kernels.hidden(0.25, eyes, np.array([[2.0, 0.0], [5.0, 0.1], [5.0, 3.0]]), hidden)
-    assert hidden.tolist() == [[False, True, False], [True, False, False]]
-
-
-def test_gate_gives_at_once_what_nobody_contests() -> None:
-    """Persons 0 and 1 contest detection 0; person 2 has two detections of camera 1; person 3 alone has detection 3."""
-    distances = np.full((4, 4), 99.0)
-    for person, detection in ((0, 0), (1, 0), (2, 1), (2, 2), (3, 3)):
-        distances[person, detection] = 1.0
-    owner, shared = np.full(4, -1), np.empty((4, 4), dtype=bool)
-    everybody = np.ones(4, dtype=bool)
-    cameras, gains = np.array([0, 1, 1, 1]), np.ones((4, 4))
-    assert aisle_kernels.gate(9.0, everybody, everybody, 2, cameras, distances, gains, owner, shared)
-    assert owner.tolist() == [-1, -1, -1, 3]
-    assert np.argwhere(shared).tolist() == [[0, 0], [1, 0], [2, 1], [2, 2]]
-    # Who is not asked contests nothing.
-    assert aisle_kernels.gate(9.0, np.array([True, False, True, True]), everybody, 2, cameras, distances, gains, owner, shared)
-    assert owner.tolist() == [0, -1, -1, 3]
 
 
 def test_bodies_without_open_sides_are_corrected_as_by_plain_positions() -> None:
@@ -175,3 +155,26 @@ def test_what_may_not_be_written_to_is_refused() -> None:
 def test_a_call_with_too_few_arguments_is_refused() -> None:
     with pytest.raises(TypeError, match="fuse: got 1 arguments, expected 6"):
         aisle_kernels.fuse(np.zeros((1, 4)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    first: int
+    second: object = None
+
+
+def test_records_are_made_as_by_their_constructors() -> None:
+    content = [1]
+    counts = sys.getrefcount(content)
+    one = aisle_kernels.made(Frozen, ("first", "second"), (7, content))
+    assert one == Frozen(7, content)
+    assert type(one) is Frozen
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.first = 8
+    del one
+    assert sys.getrefcount(content) == counts
+    with pytest.raises(AttributeError, match="third"):
+        aisle_kernels.made(Frozen, ("first", "third"), (7, content))
+    for wrong in ((Frozen, ("first",), (1, 2)), (Frozen, ["first"], (1,)), (1, ("first",), (1,)), (Frozen, ("first",))):
+        with pytest.raises(TypeError, match="a class, a tuple of names"):
+            aisle_kernels.made(*wrong)

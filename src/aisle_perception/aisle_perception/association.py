@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import aisle_kernels
-from aisle_perception.assignment import assign
 from aisle_perception.floor_projection import BodyEvidence
-from aisle_perception.small_matrices import inverse2, squared_mahalanobis2
+from aisle_perception.small_matrices import inverse2
 
 #: log det of the innovation covariance that counts as "no knowledge" (1 m in each axis): keeps all costs inside the gate negative.
 _VAGUE_LOG_DETERMINANT = 4.0
@@ -65,6 +64,13 @@ def innovations(means: np.ndarray, covariances: np.ndarray, detections: FloorDet
     return Innovations(distance, log_determinant)
 
 
+def nobodys(count: int) -> np.ndarray:
+    """int64 [count] of -1: detections that belong to nobody (``np.full`` takes three times as long)."""
+    owner = np.empty(count, dtype=np.int64)
+    owner.fill(-1)
+    return owner
+
+
 class GlobalNearestNeighbour:
     """Per camera the assignment of detections to persons with the least sum of costs: no two detections of one camera to one person.
 
@@ -78,35 +84,14 @@ class GlobalNearestNeighbour:
         self._appearance_weight = appearance_weight
         self._even_similarity = even_similarity
 
-    def assign(self, found: Innovations, detections: FloorDetections, candidates: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """int [M]: person of each detection, -1 for none. ``candidates``: numbers of the persons asked; ``free`` bool [M]."""
-        owner = np.full(len(detections), -1)
-        if not len(candidates):
-            return owner
+    def assign(self, found: Innovations, detections: FloorDetections, asked: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """int [M]: person of each detection, -1 for none. ``asked`` bool [N]: the persons looked for; ``free`` bool [M]."""
         gain = np.maximum(self._gate + _VAGUE_LOG_DETERMINANT - found.distance - found.log_determinant, _LEAST_GAIN)
         if found.similarity is not None:
             gain += self._appearance_weight * np.nan_to_num(found.similarity - self._even_similarity)
-        asked = np.zeros(len(gain), dtype=bool)
-        asked[candidates] = True
-        shared = np.empty(gain.shape, dtype=bool)
-        cameras = detections.cameras
-        # What needs no solving is assigned at once.
-        if not aisle_kernels.gate(self._gate, asked, free, int(cameras.max(initial=0)) + 1, cameras, found.distance, gain, owner, shared):
-            return owner
-        gain = np.where(found.distance <= self._gate, gain, 0.0)
-        people, columns = np.nonzero(shared)
-        cameras = detections.cameras[columns]
-        for camera in sorted(set(cameras.tolist())):
-            here = cameras == camera
-            some, found_by = _each(people[here]), _each(columns[here])
-            rows, chosen = assign(gain[some[:, None], found_by])
-            owner[found_by[chosen]] = some[rows]
+        owner, cameras = nobodys(len(detections)), detections.cameras
+        aisle_kernels.assign(self._gate, asked, free, int(cameras.max(initial=-1)) + 1, cameras, found.distance, gain, owner)
         return owner
-
-
-def _each(numbers: np.ndarray) -> np.ndarray:
-    """Every one of few numbers once, sorted: ``np.unique`` takes longer."""
-    return np.array(sorted(set(numbers.tolist())))
 
 
 class ClusterInitiator:
@@ -117,19 +102,6 @@ class ClusterInitiator:
 
     def clusters(self, detections: FloorDetections) -> list[np.ndarray]:
         """Numbers of the detections of each new person, in a fixed order."""
-        if len(detections) < 2:
-            return [np.array([number]) for number in range(len(detections))]
-        difference = detections.positions[:, None] - detections.positions[None]
-        distance = squared_mahalanobis2(difference, detections.covariances[:, None] + detections.covariances[None])
-        distance[detections.cameras[:, None] == detections.cameras] = np.inf
-        np.fill_diagonal(distance, np.inf)
-        labels = np.arange(len(detections))
-        while True:
-            one, other = divmod(int(distance.argmin()), len(detections))
-            if not distance[one, other] <= self._gate:
-                break
-            # Complete link: a cluster is as far away as its farthest member. The first of the two stands for both.
-            labels[labels == other] = one
-            distance[one] = distance[:, one] = np.maximum(distance[one], distance[other])
-            distance[other] = distance[:, other] = np.inf
-        return [np.flatnonzero(labels == label) for label in np.flatnonzero(labels == np.arange(len(labels)))]
+        labels = np.empty(len(detections), dtype=np.int64)
+        aisle_kernels.clusters(self._gate, detections.cameras, detections.positions, detections.covariances, labels)
+        return [np.flatnonzero(labels == label) for label in sorted(set(labels.tolist()))]

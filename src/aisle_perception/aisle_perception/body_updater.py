@@ -9,14 +9,13 @@ is in ``aisle_kernels/src/body_evidence.cpp``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 import aisle_kernels
 from aisle_perception.association import FloorDetections
 from aisle_perception.floor_projection import BodyConfig
-from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater, Person, spread, stacked
+from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater
+from aisle_perception.people import People
 
 #: Errors of a stature persist as long as a pose does, s: successive slots tell it again and again, not anew.
 _POSE_S = 1.0
@@ -25,30 +24,36 @@ _LEAST_STATURE_DEVIATION = 0.02
 
 
 class BodyUpdater(FloorUpdater):
-    """A ``FloorUpdater`` for detections with ``evidence``; others it takes as they are. Remembers statures by ``Person.number``."""
+    """A ``FloorUpdater`` for detections with ``evidence``; others it takes as they are. Remembers statures."""
 
     def __init__(self, config: FloorTrackerConfig, body: BodyConfig) -> None:
         super().__init__(config)
         #: Of the people: mean, as multiple of the population's, and variance.
         self._unknown = (1.0, (body.stature_deviation / body.stature) ** 2)
-        self._statures: dict[int, tuple[float, float]] = {}
+        #: Of the persons of these numbers, float64 [N, 2].
+        self._numbers, self._statures = np.zeros(0, dtype=np.int64), np.zeros((0, 2))
         self._dt_s = 0.0
 
-    def predict(self, people: Sequence[Person], dt_s: float, stamp_ns: int) -> None:
+    def predict(self, people: People, dt_s: float, stamp_ns: int) -> None:
         self._dt_s = dt_s
         super().predict(people, dt_s, stamp_ns)
 
-    def update(self, people: Sequence[Person], detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
-        used = np.flatnonzero(owner >= 0)
-        if detections.evidence is None or not len(used):
+    def update(self, people: People, detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
+        evidence = detections.evidence
+        if evidence is None:
             super().update(people, detections, owner, distance)
             return
-        means, covariances = stacked(people)
-        statures = np.array([self._statures.get(person.number, self._unknown) for person in people])
-        evidence = detections.evidence[used]
+        if not np.count_nonzero(owner >= 0):
+            return
+        if people.numbers is not self._numbers:
+            self._keep(people.numbers)
+        states = (people.means, people.covariances, self._statures)
         said = (evidence.information, evidence.vector, evidence.reach, evidence.shares)
         limits = (self._HUBER, min(self._dt_s / _POSE_S, 1.0), _LEAST_STATURE_DEVIATION**2)
-        aisle_kernels.correct_bodies(*limits, means, covariances, statures, owner[used], detections.age_s[used], *said)
-        spread(people, means, covariances)
-        # People who have gone are forgotten.
-        self._statures = {person.number: (mean, variance) for person, (mean, variance) in zip(people, statures.tolist(), strict=True)}
+        aisle_kernels.correct_bodies(*limits, *states, owner, detections.age_s, *said)
+
+    def _keep(self, numbers: np.ndarray) -> None:
+        """People have come or gone: those who are gone are forgotten, of new ones nothing is known."""
+        known = dict(zip(self._numbers.tolist(), self._statures.tolist(), strict=True))
+        self._statures = np.array([known.get(number, self._unknown) for number in numbers.tolist()])
+        self._numbers = numbers

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import aisle_kernels
 from aisle_contract.config import parameter
+from aisle_perception.people import People
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,42 @@ class ExistenceConfig(LifeConfig):
     fading_at_gate_per_s: float = parameter(8.0, "The same within a gate's reach: he has most likely left", 0.0, 50.0)
 
 
-def evidence(config: ExistenceConfig, seen: np.ndarray, probability: np.ndarray, dt_s: float, at_gate: np.ndarray) -> np.ndarray:
-    """Change of the log-odds [N]. ``seen`` bool [C, N]: camera has found person; ``probability`` [C, N] that it should have, 0 for
-    cameras without a frame in this slot."""
-    frames = seen.sum(axis=0)
-    hits = config.hit_gain * frames
-    misses = config.miss_share * np.log1p(-np.where(seen, 0.0, probability)).sum(axis=0)
-    fading = np.where(at_gate, config.fading_at_gate_per_s, config.fading_per_s) * dt_s * (frames == 0)
-    return np.minimum(np.maximum(hits + misses, -config.greatest_slot_loss), config.greatest_slot_gain) - fading
+class ExistenceJudge:
+    """Takes up what slots say. The arithmetic is in ``aisle_kernels/src/presence.cpp``."""
+
+    def __init__(self, config: ExistenceConfig) -> None:
+        self._config = np.array(
+            [
+                config.hit_gain,
+                config.miss_share,
+                config.greatest_slot_gain,
+                config.greatest_slot_loss,
+                config.fading_per_s,
+                config.fading_at_gate_per_s,
+                config.greatest_log_odds,
+            ]
+        )
+
+    def judge(
+        self,
+        people: People,
+        dt_s: float,
+        stamp_ns: int,
+        reporting: np.ndarray,
+        at_gate: np.ndarray,
+        silence: np.ndarray,
+        cameras: np.ndarray,
+        owner: np.ndarray,
+    ) -> None:
+        """Changes log-odds and stamps of N people by a slot of ``dt_s`` seconds, in which the cameras ``reporting`` (int [R]) have a frame.
+
+        ``at_gate`` bool [N]; ``silence`` float64 [C, N]: logarithm of how likely each camera is not to find a person; ``owner`` int [M]:
+        whom the detections of ``cameras`` int [M] were taken for, -1 for nobody.
+        """
+        reports = np.zeros(len(silence), dtype=bool)
+        reports[reporting] = True
+        slot = dt_s, stamp_ns, reports, at_gate, silence, cameras, owner
+        aisle_kernels.judge(self._config, *slot, people.log_odds, people.seen_ns)
 
 
 def probability(log_odds: np.ndarray) -> np.ndarray:

@@ -20,11 +20,13 @@ The arithmetic, with the levels and what is known of bodies otherwise, is in ``a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 import aisle_kernels
 from aisle_contract.config import parameter
+from aisle_contract.records import COCO_KEYPOINTS
 from aisle_perception.lens_table import LensTable
 
 
@@ -76,6 +78,24 @@ class FloorPoints:
     evidence: BodyEvidence
 
 
+#: A frame: number of the camera, age in s, what pixels are to be multiplied by across and down to be those of the calibration, and boxes,
+#: scores and keypoints as in ``PersonDetections``.
+Frame = tuple[int, float, float, float, np.ndarray, np.ndarray, "np.ndarray | None"]
+
+
+class Standing(NamedTuple):
+    """K of the detections of several frames: their ``numbers`` int64 [K] among all; ``cameras`` int64 [K]; ``ages_s`` [K]; ``keypoints``
+    float64 [K, 17, 3] (px of the calibration); positions and covariances as in ``FloorPoints``."""
+
+    numbers: np.ndarray
+    cameras: np.ndarray
+    ages_s: np.ndarray
+    keypoints: np.ndarray
+    positions: np.ndarray
+    covariances: np.ndarray
+    evidence: BodyEvidence
+
+
 class FloorProjector:
     """Floor points of detections of any of the cameras, all at once."""
 
@@ -99,8 +119,24 @@ class FloorProjector:
         """Floor points of M persons: ``cameras`` int [M], ``boxes`` float64 [M, 4] and ``keypoints`` [M, 17, 3] (confidence 0: not seen)
         in pixels of the calibration's image size. Keypoints are used where there are any, else the box."""
         count = len(cameras)
-        evidence = BodyEvidence(np.empty((count, 3, 3)), np.empty((count, 3)), np.empty((count, 2)), np.empty((count, 3)))
-        found = FloorPoints(np.empty((count, 2)), np.empty((count, 2, 2)), np.empty(count, dtype=bool), evidence)
-        results = (found.positions, found.covariances, found.valid, evidence.information, evidence.vector, evidence.reach, evidence.shares)
-        aisle_kernels.project(self._lenses.handle, self._body, cameras, boxes, keypoints, *results)
-        return found
+        valid, (positions, covariances, *evidence) = np.empty(count, dtype=bool), _floor_arrays(count)
+        aisle_kernels.project(self._lenses.handle, self._body, cameras, boxes, keypoints, valid, positions, covariances, *evidence)
+        return FloorPoints(positions, covariances, valid, BodyEvidence(*evidence))
+
+    def usable(self, frames: list[Frame], polygon: np.ndarray, margin_m: float, least_score: float) -> Standing:
+        """Detections of several frames with at least that score that may stand in the ``polygon`` float64 [K, 2], allowing for
+        ``margin_m`` and what is not known of their places."""
+        room = sum(len(boxes) for *_, boxes, _, _ in frames)
+        numbers, cameras = np.empty((2, room), dtype=np.int64)
+        ages_s, keypoints, arrays = np.empty(room), np.empty((room, len(COCO_KEYPOINTS), 3)), _floor_arrays(room)
+        results = (numbers, cameras, ages_s, keypoints, *arrays)
+        count = aisle_kernels.detections(self._lenses.handle, self._body, least_score, margin_m, polygon, frames, *results)
+        if count < room:
+            numbers, cameras, ages_s, keypoints, *arrays = (array[:count] for array in results)
+        positions, covariances, *evidence = arrays
+        return Standing(numbers, cameras, ages_s, keypoints, positions, covariances, BodyEvidence(*evidence))
+
+
+def _floor_arrays(count: int) -> tuple[np.ndarray, ...]:
+    """For positions, covariances and the parts of ``BodyEvidence``."""
+    return tuple(np.empty((count, *shape)) for shape in ((2,), (2, 2), (3, 3), (3,), (2,), (3,)))

@@ -201,7 +201,7 @@ class OpenFloor:
     def at_exit(self, positions: np.ndarray) -> np.ndarray:
         return np.zeros(len(positions), dtype=bool)
 
-    def detection_probability(self, positions: np.ndarray) -> np.ndarray:
+    def silence(self, positions: np.ndarray) -> np.ndarray:
         return np.zeros((self._cameras, len(positions)))
 
 
@@ -261,8 +261,11 @@ class _AtOnce:
         stamp_ns = round(self._steps * self._period_s * NANOSECONDS)
         self._steps += 1
         self._floor.step(detections, self._cameras, stamp_ns)
-        found = [p for p in self._floor.people if p.track and p.seen_ns == stamp_ns]
-        return [Decided(self._tracks.setdefault(p.track, len(self._tracks) + 1), p.mean, True) for p in found]
+        people = self._floor.people
+        found = (people.confirmed & (people.seen_ns == stamp_ns)).nonzero()[0].tolist()
+        return [
+            Decided(self._tracks.setdefault(people.tracks[row], len(self._tracks) + 1), people.means[row].copy(), True) for row in found
+        ]
 
     def flush(self) -> list[list[Decided]]:
         return []

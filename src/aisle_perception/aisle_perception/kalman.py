@@ -1,8 +1,8 @@
 """Batched Kalman filters with constant-velocity motion (Bar-Shalom, Li, Kirubarajan: Estimation with Applications to Tracking, 2001).
 
 States are ordered positions first: (x, y, vx, vy) on the floor, (x, y, z, vx, vy, vz) for points of the body. All functions work on
-N states at once and return new arrays. Where axes are independent of each other (boxes in an image), ``AxisStates`` needs a tenth of the
-arithmetic for the same numbers; its functions work in place.
+N states at once and return new arrays; those that are compiled work in place. Where axes are independent of each other (boxes in an
+image), ``AxisStates`` needs a tenth of the arithmetic for the same numbers; its functions work in place.
 """
 
 from __future__ import annotations
@@ -52,24 +52,21 @@ def update(
     return corrected, kept @ covariances @ np.swapaxes(kept, -1, -2) + gain @ noise @ np.swapaxes(gain, -1, -2)
 
 
-def moved(means: np.ndarray, covariances: np.ndarray, dt_s: float, acceleration_density: float) -> tuple[np.ndarray, np.ndarray]:
-    """Means [N, 2*axes] and covariances [N, 2*axes, 2*axes] ``dt_s`` seconds later: ``predict`` with ``constant_velocity``, compiled."""
-    means, covariances = means.copy(), covariances.copy()
-    aisle_kernels.predict(means.shape[1] // 2, dt_s, acceleration_density, means, covariances)
-    return means, covariances
+def move(means: np.ndarray, covariances: np.ndarray, dt_s: float, acceleration_density: float) -> None:
+    """Takes means [N, 2*axes] and covariances [N, 2*axes, 2*axes] on by ``dt_s`` seconds, in place: ``predict`` with
+    ``constant_velocity``, compiled."""
+    aisle_kernels.predict(means.shape[-1] // 2, dt_s, acceleration_density, means, covariances)
 
 
 def fuse(
     means: np.ndarray, covariances: np.ndarray, owner: np.ndarray, positions: np.ndarray, ages_s: np.ndarray, precision: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """States [N, 4] (x, y, vx, vy) corrected by K positions at once, each weighed by its precision (the information form).
+) -> None:
+    """Corrects states [N, 4] (x, y, vx, vy), in place, by K positions at once, each weighed by its precision (the information form).
 
     ``positions`` [K, 2] are where the ``owner`` (int [K]) was ``ages_s`` [K] ago, with ``precision`` [K, 2, 2] (inverse covariance). A
     state may own any number of them; the result equals updating with them one after the other, in any order.
     """
-    means, covariances = means.copy(), covariances.copy()
     aisle_kernels.fuse(means, covariances, owner, positions, ages_s, precision)
-    return means, covariances
 
 
 def squared_mahalanobis(difference: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+import aisle_kernels
+
 
 def inverse2(matrices: np.ndarray) -> np.ndarray:
     """Inverses of regular ``matrices`` float64 [..., 2, 2]."""
@@ -20,14 +22,8 @@ def inverse2(matrices: np.ndarray) -> np.ndarray:
     return inverse
 
 
-def squared_mahalanobis2(difference: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """d^T C^-1 d of ``difference`` [..., 2] and symmetric ``covariance`` [..., 2, 2]."""
-    dx, dy = difference[..., 0], difference[..., 1]
-    xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
-    return (yy * dx**2 - 2.0 * xy * dx * dy + xx * dy**2) / (xx * yy - xy**2)
-
-
 def greatest_deviation2(covariances: np.ndarray) -> np.ndarray:
     """Standard deviations float64 [...] along the longest axes of symmetric ``covariances`` [..., 2, 2]."""
-    xx, xy, yy = covariances[..., 0, 0], covariances[..., 0, 1], covariances[..., 1, 1]
-    return np.sqrt((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy))
+    result = np.empty(covariances.shape[:-2])
+    aisle_kernels.deviations(np.ascontiguousarray(covariances), result)
+    return result

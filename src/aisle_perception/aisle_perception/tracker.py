@@ -6,22 +6,24 @@ with covariance and given to the ``FloorTracker``; then heads and wrists are tri
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+import aisle_kernels
 from aisle_contract.config import parameter
 from aisle_contract.event_time import EventTimeBuffer
-from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, Diagnostic, DiagnosticLevel, PersonDetections, StepResult, Track, Tracks
+from aisle_contract.records import NANOSECONDS, Diagnostic, DiagnosticLevel, PersonDetections, StepResult, Tracks
 from aisle_perception import existence
 from aisle_perception.appearance import unit_rows
 from aisle_perception.association import FloorDetections
 from aisle_perception.body_points import BodyPointConfig, BodyPointFilter
 from aisle_perception.body_updater import BodyUpdater
-from aisle_perception.floor_projection import BodyConfig, FloorProjector
+from aisle_perception.floor_projection import BodyConfig, FloorProjector, Frame
 from aisle_perception.floor_tracker import Associator, Deleter, FloorTracker, FloorTrackerConfig, Initiator, Updater
 from aisle_perception.lens_table import LensTable
-from aisle_perception.small_matrices import greatest_deviation2
+from aisle_perception.packed_tracks import ROW_SIZE, PackedTracks, unpacked
 from aisle_perception.view_coverage import ViewCoverage
 from aisle_store.store import Store
 
@@ -43,25 +45,26 @@ class StoreScene:
         self._store = store
         self._gate_reach_m = config.gate_reach_m
         ends = np.array([gate.ends for gate in store.gates.values()], dtype=float).reshape(-1, 2, 2)
-        self._gate_starts, self._gate_spans = ends[:, 0], ends[:, 1] - ends[:, 0]
-        self._gate_squared_widths = np.maximum((self._gate_spans**2).sum(axis=1), 1e-12)
+        self._gate_starts, self._gate_spans = ends[:, 0].copy(), ends[:, 1] - ends[:, 0]
         self._coverage = ViewCoverage(store.cameras, store.floor, config.detection_probability)
 
     def on_floor(self, positions: np.ndarray, margin: float = 0.0) -> np.ndarray:
         return self._store.on_floor(positions, margin)
 
     def at_exit(self, positions: np.ndarray) -> np.ndarray:
-        off = positions[:, None] - self._gate_starts
-        share = np.minimum(np.maximum((off * self._gate_spans).sum(axis=2) / self._gate_squared_widths, 0.0), 1.0)
-        off -= share[:, :, None] * self._gate_spans
-        return ((off**2).sum(axis=2) <= self._gate_reach_m**2).any(axis=1)
+        near = np.empty(len(positions), dtype=bool)
+        aisle_kernels.near_lines(self._gate_reach_m, self._gate_starts, self._gate_spans, positions, near)
+        return near
 
-    def detection_probability(self, positions: np.ndarray) -> np.ndarray:
-        return self._coverage.detection_probability(positions)
+    def silence(self, positions: np.ndarray) -> np.ndarray:
+        return self._coverage.silence(positions)
 
 
 class PersonTracker:
-    """The tracker's core: ``step`` takes ``PersonDetections`` of all cameras, gives ``Tracks``, one per time slot, also when empty."""
+    """The tracker's core: ``step`` takes ``PersonDetections`` of all cameras, gives ``Tracks``, one per time slot, also when empty.
+
+    ``for_crossing``: they are given as ``PackedTracks``, which another process unpacks.
+    """
 
     #: A camera that reports again begins the next slot only after this share of the period, so that jitter splits no slot.
     _SLOT_SHARE = 0.75
@@ -75,8 +78,9 @@ class PersonTracker:
         associator: Associator | None = None,
         updater: Updater | None = None,
         deleter: Deleter | None = None,
+        for_crossing: bool = False,
     ) -> None:
-        self._store = store
+        self._for_crossing = for_crossing
         self._config = config = TrackerConfig() if config is None else config
         self._cameras = tuple(store.cameras)
         self._camera_number = {camera: number for number, camera in enumerate(self._cameras)}
@@ -87,7 +91,10 @@ class PersonTracker:
         parts = {"initiator": initiator, "associator": associator, "updater": updater, "deleter": deleter}
         self._floor = FloorTracker(StoreScene(store, config), config, **parts)
         self._buffer: EventTimeBuffer[PersonDetections] = EventTimeBuffer(self._cameras, round(config.max_lateness_s * NANOSECONDS))
+        # As detectors give scores: 0.3 in single precision is not less than 0.3.
+        self._least_score = float(np.float32(config.least_score))
         self._period_ns = round(config.output_period_s * NANOSECONDS)
+        self._floor_polygon = np.ascontiguousarray(store.floor, dtype=float)
         self._point_filter = BodyPointFilter(self._lenses, config)
         self._slot: dict[str, PersonDetections] = {}
         self._slot_start_ns = 0
@@ -135,7 +142,7 @@ class PersonTracker:
             level, message = DiagnosticLevel.WARN, f"detections of unknown cameras: {', '.join(sorted(self._unknown))}"
         else:
             level, message = DiagnosticLevel.OK, "tracking"
-        confirmed = sum(1 for p in self._floor.people if p.track)
+        confirmed = int(self._floor.people.confirmed.sum())
         values = (("tracks", str(confirmed)), ("candidates", str(len(self._floor.people) - confirmed)), ("cameras_lost", str(len(lost))))
         entries.append(Diagnostic("tracker", level, message, values))
         return entries
@@ -155,73 +162,56 @@ class PersonTracker:
         passed = frame.stamp_ns - self._slot_start_ns
         return passed >= self._period_ns or (passed >= self._SLOT_SHARE * self._period_ns and frame.camera in self._slot)
 
-    def _close_slot(self) -> Tracks:
+    def _close_slot(self) -> Tracks | PackedTracks:
         frames, self._slot = list(self._slot.values()), {}
         stamp_ns = frames[-1].stamp_ns
         before_ns = stamp_ns if self._stamp_ns is None else self._stamp_ns
         self._stamp_ns = stamp_ns
-        self._point_filter.predict([p.points for p in self._floor.people], (stamp_ns - before_ns) / NANOSECONDS, before_ns)
+        people = self._floor.people
+        self._point_filter.predict(people, (stamp_ns - before_ns) / NANOSECONDS, before_ns)
         detections = self._detections(frames, stamp_ns)
         reporting = np.array([self._camera_number[frame.camera] for frame in frames])
-        owner = self._floor.step(detections, reporting, stamp_ns)
-        self._locate_points(detections, owner, stamp_ns)
-        return self._tracks(stamp_ns)
+        whom = self._floor.step(detections, reporting, stamp_ns)
+        if np.count_nonzero(whom >= 0):
+            # Heads and wrists of those whom the slot's detections show.
+            self._point_filter.update(people, detections, whom, stamp_ns)
+        tracks = self._tracks(stamp_ns)
+        return tracks if self._for_crossing else unpacked(tracks)
 
     def _detections(self, frames: list[PersonDetections], stamp_ns: int) -> FloorDetections:
         """The slot's detections on the floor, without those that certainly stand outside."""
         # Most frames of a large store are empty.
-        shown = [frame for frame in frames if len(frame.boxes)] or frames[:1]
-        counts = [len(frame.boxes) for frame in shown]
-        numbers = [self._camera_number[frame.camera] for frame in shown]
-        cameras = np.repeat(np.array(numbers, dtype=int), counts)
-        ages = np.repeat([(stamp_ns - frame.stamp_ns) / NANOSECONDS for frame in shown], counts)
-        boxes = np.concatenate([frame.boxes for frame in shown], dtype=float)
-        keypoints = np.concatenate([_keypoints(frame) for frame in shown], dtype=float)
-        if any((frame.image_width, frame.image_height) != self._sizes[number] for frame, number in zip(shown, numbers, strict=True)):
-            scales = self._lenses.sizes[numbers] / [(frame.image_width, frame.image_height) for frame in shown]
-            scale = np.repeat(scales, counts, axis=0)
-            boxes *= scale[:, [0, 1, 0, 1]]
-            keypoints[:, :, :2] *= scale[:, None]
-        floor = self._projector.project(cameras, boxes, keypoints)
-        scores = np.concatenate([frame.scores for frame in shown])
-        slack = self._config.floor_margin_m + 2.0 * greatest_deviation2(floor.covariances)
-        wanted = floor.valid & (scores >= self._config.least_score) & self._store.on_floor(floor.positions, slack)
-        found = FloorDetections(floor.positions, floor.covariances, ages, cameras, keypoints, _embeddings(shown), floor.evidence)
-        return found if wanted.all() else found.subset(np.flatnonzero(wanted))
+        shown = [frame for frame in frames if len(frame.boxes)]
+        found = self._projector.usable(
+            [self._scaled(frame, stamp_ns) for frame in shown], self._floor_polygon, self._config.floor_margin_m, self._least_score
+        )
+        embeddings = _embeddings(shown or frames[:1])
+        if embeddings is not None:
+            embeddings = embeddings[found.numbers]
+        return FloorDetections(found.positions, found.covariances, found.ages_s, found.cameras, found.keypoints, embeddings, found.evidence)
 
-    def _locate_points(self, detections: FloorDetections, owner: np.ndarray, stamp_ns: int) -> None:
-        """Heads and wrists of those whom the slot's detections show."""
+    def _scaled(self, frame: PersonDetections, stamp_ns: int) -> Frame:
+        camera = self._camera_number[frame.camera]
+        size, across, down = self._sizes[camera], 1.0, 1.0
+        if (frame.image_width, frame.image_height) != size:
+            across, down = _scale(size[0], frame.image_width), _scale(size[1], frame.image_height)
+        return camera, (stamp_ns - frame.stamp_ns) / NANOSECONDS, across, down, frame.boxes, frame.scores, frame.keypoints
+
+    def _tracks(self, stamp_ns: int) -> PackedTracks:
         people = self._floor.people
-        place = {person.number: number for number, person in enumerate(people)}
-        whom = np.array([place.get(number, -1) for number in owner.tolist()], dtype=int)
-        if (whom >= 0).any():
-            bodies = np.concatenate([p.mean[:2] for p in people]).reshape(-1, 2)
-            self._point_filter.update([p.points for p in people], bodies, detections, whom, stamp_ns)
-
-    def _tracks(self, stamp_ns: int) -> Tracks:
-        tracks = []
-        people = [person for person in self._floor.people if person.track]
-        sure = existence.probability(np.array([person.log_odds for person in people])).tolist()
-        points = self._point_filter.known([person.points for person in people], stamp_ns)
-        for person, probability, (head, left, right) in zip(people, sure, points, strict=True):
-            tracks.append(
-                Track(
-                    track=person.track,
-                    position=person.mean[:2],
-                    velocity=person.mean[2:],
-                    covariance=person.covariance,
-                    existence=probability,
-                    unseen_s=(stamp_ns - person.seen_ns) / NANOSECONDS,
-                    head=head,
-                    left_wrist=left,
-                    right_wrist=right,
-                )
-            )
-        return Tracks(stamp_ns, tuple(tracks))
+        given = people.confirmed.nonzero()[0]
+        existences = existence.probability(people.log_odds[given]).tolist()
+        unseen_s = ((stamp_ns - people.seen_ns[given]) / NANOSECONDS).tolist()
+        rows = np.empty((len(given), ROW_SIZE))
+        states = people.means, people.covariances, people.points_seen_ns, people.point_means, people.point_covariances
+        aisle_kernels.track_rows(stamp_ns, self._point_filter.memory_ns, people.confirmed, *states, rows)
+        names = [people.tracks[row] for row in given.tolist()]
+        return PackedTracks(stamp_ns, list(zip(names, existences, unseen_s, strict=True)), rows)
 
 
-def _keypoints(frame: PersonDetections) -> np.ndarray:
-    return np.zeros((len(frame.boxes), len(COCO_KEYPOINTS), 3)) if frame.keypoints is None else frame.keypoints
+def _scale(size: float, told: int) -> float:
+    """Of an image that tells no size nothing can be used."""
+    return size / told if told else math.inf
 
 
 def _embeddings(frames: list[PersonDetections]) -> np.ndarray | None:

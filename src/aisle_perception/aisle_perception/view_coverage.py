@@ -1,4 +1,4 @@
-"""How likely each camera is to find a person who stands at a place: what absence of a detection is worth as evidence."""
+"""How likely each camera is not to find a person who stands at a place: what absence of a detection is worth as evidence."""
 
 from __future__ import annotations
 
@@ -24,36 +24,23 @@ class ViewCoverage:
     """Share of a body in view by camera over a grid on the floor, computed once."""
 
     def __init__(self, cameras: Mapping[str, Camera], floor: np.ndarray, detection_probability: float) -> None:
-        self._origin = floor.min(axis=0) - _BORDER_M
-        cells = np.ceil((floor.max(axis=0) + _BORDER_M - self._origin) / _CELL_M).astype(int) + 1
-        self._cells = cells
-        x, y = np.meshgrid(*(self._origin[i] + _CELL_M * np.arange(cells[i]) for i in (0, 1)), indexing="ij")
+        origin = floor.min(axis=0) - _BORDER_M
+        cells = np.ceil((floor.max(axis=0) + _BORDER_M - origin) / _CELL_M).astype(int) + 1
+        x, y = np.meshgrid(*(origin[i] + _CELL_M * np.arange(cells[i]) for i in (0, 1)), indexing="ij")
         points = np.column_stack([np.tile(np.column_stack([x.ravel(), y.ravel()]), (len(_HEIGHTS), 1)), np.repeat(_HEIGHTS, x.size)])
-        self._probability = np.zeros((len(cameras), *cells))
-        self._positions = np.array([camera.position[:2] for camera in cameras.values()]).reshape(-1, 2)
+        shares = np.zeros((len(cameras), *cells), dtype=np.uint8)
         for number, camera in enumerate(cameras.values()):
-            share = in_view(camera, points).reshape(len(_HEIGHTS), *cells).mean(axis=0)
-            self._probability[number] = detection_probability * np.clip((share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE), 0.0, 1.0)
+            shares[number] = camera.in_view(points).reshape(len(_HEIGHTS), *cells).sum(axis=0)
+        positions = np.array([camera.position[:2] for camera in cameras.values()], dtype=float).reshape(-1, 2)
+        share = np.arange(len(_HEIGHTS) + 1) / len(_HEIGHTS)
+        found = detection_probability * np.clip((share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE), 0.0, 1.0)
+        silence, hidden = np.log1p(-found), np.log1p(-_HIDDEN_FACTOR * found)
+        self._cameras = len(cameras)
+        self._handle = aisle_kernels.coverage(*cells.tolist(), *origin.tolist(), _CELL_M, _BODY_RADIUS, positions, silence, hidden, shares)
 
-    def detection_probability(self, positions: np.ndarray) -> np.ndarray:
-        """float64 [cameras, N] for persons at ``positions`` [N, 2]; those who stand behind another one are less likely to be found."""
-        cell = np.rint((positions - self._origin) / _CELL_M).astype(int)
-        np.minimum(np.maximum(cell, 0, out=cell), self._cells - 1, out=cell)
-        probability = self._probability[:, cell[:, 0], cell[:, 1]]
-        if len(positions) < 2:
-            return probability
-        return np.where(self._hidden(positions), _HIDDEN_FACTOR * probability, probability)
-
-    def _hidden(self, positions: np.ndarray) -> np.ndarray:
-        """bool [cameras, N]: another person stands between the camera and this one."""
-        hidden = np.empty((len(self._positions), len(positions)), dtype=bool)
-        aisle_kernels.hidden(_BODY_RADIUS, self._positions, np.ascontiguousarray(positions), hidden)
-        return hidden
-
-
-def in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """bool [N]: whether ``points`` [N, 3] lie in the camera's image."""
-    pixels, depth = camera.project(points)
-    with np.errstate(invalid="ignore"):
-        inside = (pixels >= -0.5).all(axis=1) & (pixels[:, 0] < camera.width - 0.5) & (pixels[:, 1] < camera.height - 0.5)
-    return inside & (depth > 0)
+    def silence(self, positions: np.ndarray) -> np.ndarray:
+        """Logarithm of how likely each camera is not to find a person, float64 [cameras, N], for persons at ``positions`` [N, 2]; those who
+        stand behind another one are more likely not to be found."""
+        result = np.empty((self._cameras, len(positions)))
+        aisle_kernels.silence(self._handle, np.ascontiguousarray(positions), result)
+        return result

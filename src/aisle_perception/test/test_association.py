@@ -67,6 +67,6 @@ def test_the_cheapest_assignment_is_not_the_nearest_first() -> None:
         np.array([[0.4, 0.0], [0.95, 0.0]]), np.tile(0.01 * np.eye(2), (2, 1, 1)), np.zeros(2), np.zeros(2, dtype=int), np.zeros((2, 0, 3))
     )
     owner = GlobalNearestNeighbour(11.8).assign(
-        innovations(means, covariances, detections), detections, np.arange(2), np.ones(2, dtype=bool)
+        innovations(means, covariances, detections), detections, np.ones(2, dtype=bool), np.ones(2, dtype=bool)
     )
     assert owner.tolist() == [0, 1]

@@ -106,3 +106,47 @@ def test_an_arm_in_a_ceiling_cameras_border_is_no_certain_place() -> None:
     deviations = [np.sqrt(np.linalg.eigvalsh(projector.project(np.array([0]), box, NO_KEYPOINTS).covariances[0])) for box in (whole, cut)]
     assert deviations[0].max() < 0.35
     assert deviations[1].min() > 1.3 * deviations[0].max()
+
+
+def test_only_what_can_be_used_is_kept_of_a_slots_frames() -> None:
+    """Of two cameras' frames, one of another image size: unlikely ones and one outside of the floor are left out."""
+    cameras = list(room().cameras.values())[:2]
+    projector = FloorProjector(LensTable(cameras), BodyConfig())
+    rng = np.random.default_rng(8)
+    places = np.array([[3.0, 2.0], [2.0, 1.5], [3.5, 2.5]])
+    found = [seen_by(camera, [body(place) for place in places], 0, rng) for camera in cameras]
+    scores = [np.float32([0.9, 0.2, 0.3]), np.float32([0.9, 0.9, 0.9])]
+    frames = [
+        (0, 0.0, 1.0, 1.0, found[0].boxes, scores[0], found[0].keypoints),
+        (1, 0.05, 2.0, 2.0, found[1].boxes / 2, scores[1], found[1].keypoints / np.float32([2.0, 2.0, 1.0])),
+    ]
+    floor = np.array([[2.6, 0.0], [9.0, 0.0], [9.0, 9.0], [2.6, 9.0]])
+    kept = projector.usable(frames, floor, 0.0, float(np.float32(0.3)))
+    assert kept.numbers.tolist() == [0, 2, 3, 5]
+    assert kept.cameras.tolist() == [0, 0, 1, 1]
+    assert kept.ages_s.tolist() == [0.0, 0.0, 0.05, 0.05]
+    alone = projector.project(
+        np.repeat([0, 1], 3),
+        np.concatenate([frame.boxes for frame in found]).astype(float),
+        np.concatenate([frame.keypoints for frame in found]).astype(float),
+    )
+    np.testing.assert_allclose(kept.positions, alone.positions[kept.numbers], atol=1e-5)
+    np.testing.assert_allclose(kept.evidence.information, alone.evidence.information[kept.numbers], rtol=1e-4)
+    np.testing.assert_allclose(kept.keypoints[:2], found[0].keypoints[[0, 2]])
+    empty = projector.usable([], floor, 0.0, 0.3)
+    assert len(empty.numbers) == len(empty.positions) == 0
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "words"),
+    [
+        ((0, 0.0, 1.0, 1.0, np.zeros((2, 3)), np.zeros(2), None), ValueError, "boxes of a frame"),
+        ((0, 0.0, 1.0, 1.0, np.zeros((2, 4), dtype=int), np.zeros(2), None), ValueError, "boxes of a frame"),
+        ((0, 0.0, 1.0, 1.0, np.zeros((2, 4)), np.zeros(3), None), ValueError, "not as many scores"),
+        ((0, 0.0, 1.0, 1.0, np.zeros((2, 4)), np.zeros(2), np.zeros((2, 16, 3))), ValueError, "keypoints of a frame"),
+        ((9, 0.0, 1.0, 1.0, np.zeros((2, 4)), np.zeros(2), None), IndexError, "no such camera"),
+    ],
+)
+def test_frames_that_do_not_fit_are_told(frame: tuple, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        _projector().usable([frame], np.zeros((3, 2)), 0.0, 0.3)

@@ -42,8 +42,8 @@ def _followed(looks: np.ndarray | None, turn_back: bool) -> list[dict[int, str]]
         noisy = None if looks is None else looks[seen] + rng.normal(0.0, 0.1, (len(seen), 3))
         embeddings = None if noisy is None else noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
         tracker.step(_detections(found, embeddings), np.array([0]), round(step * PERIOD_S * NANOSECONDS))
-        tracked = [p for p in tracker.people if p.track]
-        names.append({who: p.track for who in range(2) for p in tracked if np.linalg.norm(p.mean[:2] - places[who]) < 0.3})
+        tracked = list(zip(tracker.people.tracks, tracker.people.means[:, :2], strict=True))
+        names.append({who: track for who in range(2) for track, place in tracked if track and np.linalg.norm(place - places[who]) < 0.3})
     return names
 
 
@@ -72,10 +72,10 @@ def test_cameras_without_embeddings_beside_one_that_gives_them() -> None:
 def test_parts_can_be_exchanged() -> None:
     class Forgetful(EvidenceDeleter):
         def gone(self, people, stamp_ns):
-            return [p for p in people if stamp_ns > p.seen_ns]
+            return stamp_ns > people.seen_ns
 
     class Strangers(GlobalNearestNeighbour):
-        def assign(self, found, detections, candidates, free):
+        def assign(self, found, detections, asked, free):
             return np.full(len(detections), -1)
 
     # Log-odds too small for a track that others shadow: all are candidates.
@@ -86,5 +86,24 @@ def test_parts_can_be_exchanged() -> None:
     for step, places in enumerate((here, here, here[:0], here)):
         for tracker in (forgetful, strangers):
             tracker.step(_detections(places, None), np.array([0]), step * NANOSECONDS // 10)
-    assert [p.number for p in forgetful.people] == [2]
-    assert [p.number for p in strangers.people] == [1, 2, 3]
+    assert forgetful.people.numbers.tolist() == [2]
+    assert strangers.people.numbers.tolist() == [1, 2, 3]
+
+
+def test_two_whom_no_camera_sees_apart_become_one() -> None:
+    """Two cameras see one person each, 0.35 m from each other; with a third one that sees both they stay two."""
+    for both in (False, True):
+        tracker = FloorTracker(OpenFloor(3), FloorTrackerConfig())
+        people = []
+        for step in range(25):
+            places = np.array([[1.0, 1.0], [1.35, 1.0]])
+            cameras = np.array([0, 1])
+            if both:
+                places, cameras = np.tile(places, (2, 1)), np.array([0, 1, 2, 2])
+            count = len(places)
+            seen = FloorDetections(places, np.tile(0.0025 * np.eye(2), (count, 1, 1)), np.zeros(count), cameras, np.zeros((count, 0, 3)))
+            tracker.step(seen, np.arange(3), round((step + 1) * PERIOD_S * NANOSECONDS))
+            people.append((tracker.people.numbers.tolist(), [track for track in tracker.people.tracks if track]))
+        assert people[5][0] == [1, 2]
+        assert people[5][1] == (["t1", "t2"] if both else ["t1"])
+        assert people[-1][0] == ([1, 2] if both else [1])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from aisle_contract.records import DiagnosticLevel, PersonDetections, Tracks
+from aisle_perception.packed_tracks import PackedTracks, unpacked
 from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
@@ -201,3 +202,19 @@ def test_nobody_is_confirmed_before_he_is_on_the_floor() -> None:
     assert first.stamp_ns > START_NS + 30 * PERIOD_NS
     assert first.tracks[0].position[0] > -0.25
     assert {t.track for o in out for t in o.tracks} == {"t1"}
+
+
+def test_tracks_for_another_process_are_the_same_once_unpacked() -> None:
+    records = _crossing_recording()
+    tracker = PersonTracker(room(), for_crossing=True)
+    packed = [track for record in records for track in tracker.step(record).records] + tracker.flush().records
+    assert all(isinstance(tracks, PackedTracks) for tracks in packed)
+    assert _flat([unpacked(tracks) for tracks in packed]) == _flat(_run(room(), records))
+
+
+def test_of_images_that_tell_no_size_nothing_is_used() -> None:
+    told = [record if record.camera == "1" else replace(record, image_width=0) for record in _crossing_recording()]
+    empty = np.zeros((0, 4), np.float32)
+    nothing = {"boxes": empty, "scores": empty[:, 0], "keypoints": empty.reshape(0, 17, 3)}
+    alone = [record if record.camera == "1" else replace(record, **nothing) for record in _crossing_recording()]
+    assert _flat(_run(room(), told)) == _flat(_run(room(), alone))

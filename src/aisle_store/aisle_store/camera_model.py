@@ -8,6 +8,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+import aisle_kernels
+
 #: tan(80 degrees): a pinhole camera says nothing about what is seen wider than this from its axis.
 WIDEST_RADIUS = 5.67
 NEWTON_STEPS = 8
@@ -69,6 +71,14 @@ class Camera:
             pixels[valid] = projected.reshape(-1, 2)
         return pixels, depth
 
+    def in_view(self, points: np.ndarray) -> np.ndarray:
+        """bool [N]: which store points [N, 3] lie in the image, as ``project`` places them."""
+        seen = np.empty(len(points), dtype=bool)
+        model = np.ascontiguousarray(self._optical_from_store), np.ascontiguousarray(self.matrix, dtype=float), self._distortion
+        limits = self.radius_limit, self.width, self.height
+        aisle_kernels.in_view(*model, *limits, np.ascontiguousarray(points, dtype=float), seen)
+        return seen
+
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Unit directions [N, 3] in the store frame of pixels [N, 2]; NaN for pixels that no point within ``radius_limit`` projects to.
 
@@ -90,45 +100,32 @@ class Camera:
         radius = np.hypot(distorted[:, 0], distorted[:, 1])
         scale = np.interp(radius, table_distorted, table_radius) / np.maximum(radius, 1e-12)
         points = distorted * scale[:, None]
-        for _ in range(NEWTON_STEPS):
-            image, jacobian = self._distorted(points)
-            error = distorted - image
-            if np.abs(error).max(initial=0.0) < UNDISTORTION_TOLERANCE**2:
-                break
-            determinant = jacobian[:, 0, 0] * jacobian[:, 1, 1] - jacobian[:, 0, 1] * jacobian[:, 1, 0]
-            determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
-            step_x = (jacobian[:, 1, 1] * error[:, 0] - jacobian[:, 0, 1] * error[:, 1]) / determinant
-            step_y = (jacobian[:, 0, 0] * error[:, 1] - jacobian[:, 1, 0] * error[:, 0]) / determinant
-            points = points + np.column_stack([step_x, step_y])
-            reached = np.hypot(points[:, 0], points[:, 1])
-            points *= np.minimum(1.0, self.radius_limit / np.maximum(reached, 1e-12))[:, None]
-        residual = np.abs(self._distorted(points)[0] - distorted).max(axis=1)
-        return np.where((residual < UNDISTORTION_TOLERANCE)[:, None], points, np.nan)
+        limits = self.radius_limit, NEWTON_STEPS, UNDISTORTION_TOLERANCE
+        aisle_kernels.undistort(self._distortion, *limits, np.ascontiguousarray(distorted), points)
+        return points
+
+    @cached_property
+    def _distortion(self) -> np.ndarray:
+        return np.ascontiguousarray(self.distortion, dtype=float)
 
     @cached_property
     def _radial_table(self) -> tuple[np.ndarray, np.ndarray]:
         """Distorted radii, increasing, and the radii they come from."""
         radius = np.linspace(0.0, self.radius_limit, 1024)
-        return np.maximum.accumulate(self._distorted(np.column_stack([radius, np.zeros_like(radius)]))[0][:, 0]), radius
+        return np.maximum.accumulate(self._distorted(np.column_stack([radius, np.zeros_like(radius)]))[:, 0]), radius
 
-    def _distorted(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Brown-Conrady distortion of normalised image coordinates [N, 2]: [N, 2] and its Jacobian [N, 2, 2]."""
+    def _distorted(self, points: np.ndarray) -> np.ndarray:
+        """Brown-Conrady distortion of normalised image coordinates [N, 2]: [N, 2]."""
         k1, k2, p1, p2, k3 = self.distortion
         x, y = points[:, 0], points[:, 1]
         r2 = x * x + y * y
         radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        slope = 2 * (k1 + r2 * (2 * k2 + 3 * k3 * r2))
-        image = np.column_stack(
+        return np.column_stack(
             [
                 x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
                 y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
             ]
         )
-        jacobian = np.empty((len(points), 2, 2))
-        jacobian[:, 0, 0] = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
-        jacobian[:, 1, 1] = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
-        jacobian[:, 0, 1] = jacobian[:, 1, 0] = slope * x * y + 2 * p1 * x + 2 * p2 * y
-        return image, jacobian
 
     def on_plane(self, pixels: np.ndarray, height: float = 0.0) -> np.ndarray:
         """Where the rays of pixels [N, 2] meet the plane z = ``height``: [N, 2] m, NaN for rays that do not."""

@@ -137,3 +137,14 @@ def test_on_plane_is_nan_above_the_horizon():
     above, below = camera.on_plane(np.array([[320.0, 0.0], [320.0, 359.0]]))
     assert np.isnan(above).all()
     assert np.isfinite(below).all()
+
+
+@pytest.mark.parametrize("distortion", sorted(DISTORTIONS))
+def test_in_view_is_what_projects_into_the_image(distortion: str) -> None:
+    camera = make_camera(distortion, tilted_pose(0.7, 0.5))
+    points = np.random.default_rng(2).uniform([-6.0, -8.0, -1.0], [8.0, 6.0, 4.0], (5000, 3))
+    pixels, depths = camera.project(points)
+    with np.errstate(invalid="ignore"):
+        inside = ((pixels >= -0.5) & (pixels < [WIDTH - 0.5, HEIGHT - 0.5])).all(axis=1) & (depths > 0)
+    assert 100 < inside.sum() < 4900
+    np.testing.assert_array_equal(camera.in_view(points), inside)
