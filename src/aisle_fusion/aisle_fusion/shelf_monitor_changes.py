@@ -39,6 +39,9 @@ HAND_WANDER_PER_S = 0.016
 MOST_HAND_WANDER = 0.03
 #: Within less than a second it also trembles by more than this share of it (standard deviation of bins).
 HAND_TREMBLE = 0.009
+#: Hands that rest weigh more than this, kg. What presses with less is fingers, which wander and tremble by so many times as much.
+LIGHT_HAND_KG = 0.15
+LIGHT_UNSTEADINESS = 2.0
 #: What noise hides is no sign of a hand: so many of its standard deviations, and more if it lasts.
 HIDDEN_DEVIATIONS = 3.6
 HIDDEN_LONG_DEVIATIONS = 5.0
@@ -251,8 +254,12 @@ class ShelfChanges:
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
         # Plates that a load or a hand lies on are not only swinging back.
-        settling = np.where(size < RAISED_SHARE * largest, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
+        weak = size < RAISED_SHARE * largest
+        settling = np.where(weak, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
+        # What only swings beside a load must not hide that the load stands still.
+        swing = np.minimum(levels.shaking[shelf] * range_, RAISED_SHARE * largest)
+        tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
@@ -295,14 +302,16 @@ class ShelfChanges:
         if not len(plates):
             return True
         wander, tremble, noise = self._levels.wander(chain.since, chain.until, plates, change[pressing])
+        # Fingers that press lightly are less still than a hand that rests.
+        unsteady = LIGHT_UNSTEADINESS if float(change[pressing].sum()) < LIGHT_HAND_KG else 1.0
         lasted = chain.until - chain.since + 1
         share = lasted / self._steady_long_bins
         if share < 1.0:
-            return tremble <= HAND_TREMBLE and wander <= HAND_WANDER_PER_S * share**2
+            return tremble <= unsteady * HAND_TREMBLE and wander <= unsteady * HAND_WANDER_PER_S * share**2
         hidden = HIDDEN_DEVIATIONS
         if lasted >= PATIENCE_BINS:
             hidden = HIDDEN_LONG_DEVIATIONS * self._shaken(int(plates[0]) // self._width)
-        return wander <= max(min(HAND_WANDER_PER_S * share, MOST_HAND_WANDER), hidden * noise)
+        return wander <= max(unsteady * min(HAND_WANDER_PER_S * share, MOST_HAND_WANDER), hidden * noise)
 
     def _shaken(self, shelf: int) -> float:
         return min(self._levels.shaken(shelf, PATIENCE_BINS), MOST_SHAKEN)
@@ -428,7 +437,8 @@ class ShelfChanges:
         if not len(plates):
             return plates, change, after_variance
         drift = config.drift_kg_per_s * max(plateau.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * levels.settling[int(plates[0]) // self._width])
+        settling = levels.settling_at(int(plates[0]) // self._width, (plateau.since + plateau.until) // 2)
+        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * settling)
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
@@ -459,6 +469,8 @@ class ShelfChanges:
         plates, after, variance = plateau.plates, plateau.loads, plateau.variance
         impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
         self.impossible += [int(plate) for plate in plates[impossible]]
+        if not changes:
+            after, variance = self._levels.better_known(plates, after, variance)
         self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))

@@ -73,6 +73,11 @@ LASTING_DEVIATIONS = 7.0
 DRIFTING_DEVIATIONS = 3.0
 #: A level is kept as it was while a new one would have so many times its variance.
 SHAKEN_VARIANCE = 2.0
+#: What a plate shows while its shelf shakes bounds what the shaking does to it: so many times its own variance, in no fewer bins than that.
+SEEN_NOISE_FACTOR = 4.0
+LEAST_SEEN_BINS = 6
+#: A load is at its level within so many deviations.
+KEPT_LEVEL_DEVIATIONS = 3.0
 #: When a lasting step began is looked for so many bins back.
 LASTING_BACKTRACK = 40
 
@@ -121,6 +126,7 @@ class PlateLevels:
         #: By how much the plates of each shelf may be off because it settles [shelves].
         self.settling = np.zeros(shelves)
         self._squared_settling = np.zeros(shelves)
+        self._settling_then = np.zeros((HISTORY // BINS_PER_REPORT, shelves))
         self.blocks = np.zeros(width)
         #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
         self._error = np.full(width, FIRST_ERROR)
@@ -209,6 +215,14 @@ class PlateLevels:
     def unsettle(self, shelf: int, load: float) -> None:
         """Something of ``load`` kg moves on a shelf (number)."""
         self.settling[shelf] = max(self.settling[shelf], SETTLING_SHARE * load)
+
+    def settling_at(self, shelf: int, number: int) -> float:
+        """By how much the plates of a shelf (number) were off in a bin because it settled, kg; at least what they are off by now."""
+        reports = self.bin // BINS_PER_REPORT - number // BINS_PER_REPORT
+        if not 0 < reports < len(self._settling_then):
+            return float(self.settling[shelf])
+        then = self._settling_then[number // BINS_PER_REPORT % len(self._settling_then), shelf]
+        return float(max(then, self.settling[shelf]))
 
     def lastingly_off(self, frozen: np.ndarray | None) -> np.ndarray:
         """Columns at rest, but not where ``frozen`` (bool), whose mean over a second is off their level: steps that noise hides bin by
@@ -308,7 +322,18 @@ class PlateLevels:
         halves = np.where(both, 0.25 * (newer - older) ** 2, 0.0)
         shelves = plates // self._shelf_width
         shaking = (self._unrest[rows[2], shelves] - self._unrest[rows[0], shelves]) / max(last - before, 1)
-        return mean, np.maximum(self.noise[plates] ** 2 * shaking * _AVERAGING[count.astype(np.intp)], halves)
+        noise = self.noise[plates] ** 2
+        shaken = np.clip(noise * shaking, noise, np.maximum(noise, self._seen_noise(before, last, plates)))
+        return mean, np.maximum(shaken * _AVERAGING[count.astype(np.intp)], halves)
+
+    def _seen_noise(self, before: int, last: int, plates: np.ndarray) -> np.ndarray:
+        """At most so much is the variance [plates] of short means in the bins after ``before`` up to ``last``, as their bins scatter; kg^2."""
+        rows = np.arange(before, last + 1) % HISTORY
+        loads, counts = np.diff(self._sums[rows[:, None], plates], axis=0), np.diff(self._counts[rows[:, None], plates], axis=0)
+        number = counts.sum(axis=0)
+        mean = loads.sum(axis=0) / np.maximum(number, 1.0)
+        squares = (np.where(counts > 0, loads - mean, 0.0) ** 2).sum(axis=0)
+        return np.where(number >= LEAST_SEEN_BINS, SEEN_NOISE_FACTOR * SHORT**-NOISE_FALL * squares / np.maximum(number - 1.0, 1.0), np.inf)
 
     def set_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Puts plates to rest at a new level; what they showed before ``since_bin`` is forgotten."""
@@ -319,6 +344,13 @@ class PlateLevels:
         self._set_phase(plates[known], Phase.IDLE)
         self._set_phase(plates[~known], Phase.UNKNOWN)
         aisle_kernels.set_thresholds(self._compiled)
+
+    def better_known(self, plates: np.ndarray, loads: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Levels of ``plates`` and their variances, unless ``loads`` of this ``variance`` are known about as well, or clearly differ."""
+        known = self.level_variance[plates]
+        off = np.abs(loads - self.level[plates]) > KEPT_LEVEL_DEVIATIONS * self._error[plates] * np.sqrt(known + variance)
+        new = off | ~(variance > SHAKEN_VARIANCE * known)
+        return np.where(new, loads, self.level[plates]), np.where(new, variance, known)
 
     def shift_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Gives plates a new level, where it is known, and lets those in motion go on from there, since ``since_bin``."""
@@ -363,6 +395,7 @@ class PlateLevels:
             history[rows[:, None], plates] = history[rows[0], plates]
 
     def _settle(self) -> None:
+        self._settling_then[self.bin // BINS_PER_REPORT % len(self._settling_then)] = self.settling
         self.settling *= _SETTLING_FADE
         self.settling[self.settling < 0.1 * self._config.trigger_kg] = 0.0
         np.multiply(self.settling, self.settling, out=self._squared_settling)
