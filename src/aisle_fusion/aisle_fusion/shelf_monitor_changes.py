@@ -69,6 +69,8 @@ CLEAR_RANGES = 4.0
 BOTH_WAYS = 4.0
 #: What has settled while the shelf still shook too much to tell a change from none is measured again for so many bins.
 DOUBT_BINS = 60
+#: For so many bins afterwards what came to nothing may still turn out to have been something.
+UNSURE_BINS = 40
 #: Below so many standard deviations there is nothing to doubt.
 LEAST_DOUBT_DEVIATIONS = 1.5
 
@@ -160,6 +162,8 @@ class ShelfChanges:
         self._chains: list[_Chain] = []
         #: Plates whose latest change showed only in the long run.
         self._hidden = np.zeros(len(capacity), dtype=bool)
+        #: When what last moved plates and came to nothing began and ended: a change may have been in it.
+        self._unsure_since, self._unsure_until = np.zeros(len(capacity), dtype=int), np.full(len(capacity), -UNSURE_BINS - 1)
         #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
         self.impossible: list[int] = []
@@ -176,6 +180,7 @@ class ShelfChanges:
             fresh = levels.triggered()
         if len(fresh):
             levels.activate(fresh)
+            self._begin_where_unsure(fresh)
             self._hidden[fresh] = False
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
@@ -183,6 +188,7 @@ class ShelfChanges:
             near = self._near_activity() if self._chains else None
             hidden = levels.lastingly_off(near)
             if len(hidden):
+                self._begin_where_unsure(hidden)
                 self._hidden[hidden] = True
                 self._join()
                 near = self._near_activity()
@@ -471,9 +477,16 @@ class ShelfChanges:
         self.impossible += [int(plate) for plate in plates[impossible]]
         if not changes:
             after, variance = self._levels.better_known(plates, after, variance)
+            self._unsure_since[plates], self._unsure_until[plates] = chain.start_bin, self._levels.bin
         self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))
+
+    def _begin_where_unsure(self, plates: np.ndarray) -> None:
+        """What shows on plates (columns) soon after something came to nothing there may be as old as that."""
+        levels = self._levels
+        unsure = plates[levels.bin - self._unsure_until[plates] <= UNSURE_BINS]
+        levels.start_bin[unsure] = np.minimum(levels.start_bin[unsure], self._unsure_since[unsure])
 
     def _join(self) -> None:
         """Makes chains of the plates in motion; one that grew has no plateau any more."""

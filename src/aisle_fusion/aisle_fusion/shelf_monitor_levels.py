@@ -76,8 +76,6 @@ SHAKEN_VARIANCE = 2.0
 #: What a plate shows while its shelf shakes bounds what the shaking does to it: so many times its own variance, in no fewer bins than that.
 SEEN_NOISE_FACTOR = 4.0
 LEAST_SEEN_BINS = 6
-#: A load is at its level within so many deviations.
-KEPT_LEVEL_DEVIATIONS = 3.0
 #: When a lasting step began is looked for so many bins back.
 LASTING_BACKTRACK = 40
 
@@ -327,7 +325,7 @@ class PlateLevels:
         return mean, np.maximum(shaken * _AVERAGING[count.astype(np.intp)], halves)
 
     def _seen_noise(self, before: int, last: int, plates: np.ndarray) -> np.ndarray:
-        """At most so much is the variance [plates] of short means in the bins after ``before`` up to ``last``, as their bins scatter; kg^2."""
+        """The most that the variance [plates] of short means is after ``before`` up to ``last``, as those bins scatter; kg^2."""
         rows = np.arange(before, last + 1) % HISTORY
         loads, counts = np.diff(self._sums[rows[:, None], plates], axis=0), np.diff(self._counts[rows[:, None], plates], axis=0)
         number = counts.sum(axis=0)
@@ -346,9 +344,10 @@ class PlateLevels:
         aisle_kernels.set_thresholds(self._compiled)
 
     def better_known(self, plates: np.ndarray, loads: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Levels of ``plates`` and their variances, unless ``loads`` of this ``variance`` are known about as well, or clearly differ."""
+        """Levels of ``plates`` and their variances, unless ``loads`` of this ``variance`` are known about as well, or are off by so much
+        that the plates would be in motion again at once."""
         known = self.level_variance[plates]
-        off = np.abs(loads - self.level[plates]) > KEPT_LEVEL_DEVIATIONS * self._error[plates] * np.sqrt(known + variance)
+        off = np.abs(loads - self.level[plates]) > self.trigger_threshold(plates)
         new = off | ~(variance > SHAKEN_VARIANCE * known)
         return np.where(new, loads, self.level[plates]), np.where(new, variance, known)
 
