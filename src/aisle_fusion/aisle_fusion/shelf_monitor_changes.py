@@ -47,6 +47,8 @@ HIDDEN_DEVIATIONS = 3.6
 HIDDEN_LONG_DEVIATIONS = 5.0
 #: A shelf that shakes raises what a steady load may wander by up to this factor where it lasts.
 MOST_SHAKEN = 3.0
+#: What gets lighter beside a hand does so by more than this share of its force: the shelf bends.
+LOWERED_SHARE = 0.06
 #: Plateaus of a chain that are remembered until it is clear what they were.
 MOST_PAUSES = 12
 #: What was put and is still there weighs the same: within so many deviations and this share, in most of the load that had come.
@@ -230,6 +232,8 @@ class ShelfChanges:
             self._remember(chain)
             chain.leave()
         self._look_for_plateau(chain, mean)
+        if chain.raised and not chain.firm and levels.bin % PRESENT_EVERY_BINS == 0:
+            self._end_beside_a_hand(chain, mean, outcome)
         if chain.pauses and chain.until == levels.bin and chain.still_bins == self._steady_bins:
             self._end_steps(chain, outcome)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
@@ -359,11 +363,35 @@ class ShelfChanges:
             if not changes:
                 continue
             outcome.ended.append((pause.plates, changes))
-            levels.shift_level(pause.plates, pause.loads, pause.variance, pause.until + 1)
+            levels.shift_level(pause.plates, *self._levels_after(pause, changes), pause.until + 1)
             chain.start_bin = pause.until + 1
             passed = number + 1
         del chain.pauses[:passed]
         return passed > 0
+
+    def _end_beside_a_hand(self, chain: _Chain, mean: np.ndarray, outcome: Outcome) -> None:
+        """Ends changes of plates that have got lighter, as no hand can do, and stand still while a hand lies on others of the chain."""
+        levels = self._levels
+        change = mean - levels.level[chain.columns]
+        if float(change[change > 0].sum()) < LIGHT_HAND_KG:
+            return
+        limit = self._noise_limit(chain)
+        least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.abs(change).max()))
+        for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), chain.columns, 2):
+            # Those beside them may carry some of it, unless the hand lies there.
+            first, last = max(group[0] - NEIGHBOURS, 0), min(group[-1] + NEIGHBOURS + 1, len(change))
+            columns = chain.columns[first:last][change[first:last] < limit[first:last]]
+            still = levels.still_bins(columns, np.maximum(levels.steady_range[columns], self._config.steady_share * np.abs(change).max()))
+            since = levels.bin - still + 1
+            if still < self._settle_bins or since <= chain.start_bin:
+                continue
+            plateau = _Plateau(since, levels.bin, columns, *levels.load_between(since, levels.bin, columns))
+            changes = self._changes_at(chain, plateau, 1.0)
+            if changes:
+                outcome.ended.append((columns, changes))
+                levels.shift_level(columns, plateau.loads, plateau.variance, since)
+                # What was before then is told by the old levels.
+                chain.pauses = [pause for pause in chain.pauses if pause.since >= since]
 
     def _is_kept(self, pause: _Plateau, now: _Plateau) -> bool:
         """Whether what had changed at a pause was goods, as the chain's present plateau shows: something happened elsewhere since, but a
@@ -478,15 +506,22 @@ class ShelfChanges:
     def _end(self, chain: _Chain, changes: list[Change], outcome: Outcome) -> None:
         """Puts a chain's plates to rest at the level of its plateau."""
         plateau = self._plateau(chain)
-        plates, after, variance = plateau.plates, plateau.loads, plateau.variance
-        impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
+        plates = plateau.plates
+        impossible = np.abs(plateau.loads - self._levels.level[plates]) > self._capacity[plates]
         self.impossible += [int(plate) for plate in plates[impossible]]
         if not changes:
-            after, variance = self._levels.better_known(plates, after, variance)
             self._unsure_since[plates], self._unsure_until[plates] = chain.start_bin, self._levels.bin
-        self._levels.set_level(plates, after, variance, chain.since)
+        self._levels.set_level(plates, *self._levels_after(plateau, changes), chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))
+
+    def _levels_after(self, plateau: _Plateau, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
+        """Levels of a plateau's plates, and their variances, after ``changes`` on some of them: others may only have swung there."""
+        level, variance = self._levels.better_known(plateau.plates, plateau.loads, plateau.variance)
+        changed = np.zeros(len(plateau.plates), dtype=bool)
+        for change in changes:
+            changed |= among(plateau.plates, change.plates)
+        return np.where(changed, plateau.loads, level), np.where(changed, plateau.variance, variance)
 
     def _begin_where_unsure(self, plates: np.ndarray) -> None:
         """What shows on plates (columns) soon after something came to nothing there may be as old as that."""
