@@ -257,10 +257,9 @@ class ShelfChanges:
     def _earliness(self, since: int, until: int, more_is_gone: bool = False) -> float:
         """How many times the significance a change needs that is told by a plateau from bin ``since`` to bin ``until``, after which
         ``more_is_gone``: then it may be a part of a slow lift."""
-        missing = (self._settle_bins - (until - since + 1)) / max(self._settle_bins - self._steady_bins, 1)
-        if missing <= 0.0:
-            return 1.0
-        return EARLY_FACTOR if more_is_gone else 1.0 + (EARLY_FACTOR - 1.0) * min(missing, 1.0)
+        missing = self._settle_bins - (until - since + 1)
+        span = self._settle_bins - self._steady_bins
+        return 1.0 + (EARLY_FACTOR - 1.0) * min(max(missing / max(0.35 * span if more_is_gone else span, 1.0), 0.0), 1.0)
 
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
         """Begins, prolongs and judges the plateau of a chain."""
@@ -477,8 +476,8 @@ class ShelfChanges:
         if not len(plates):
             return plates, change, after_variance
         drift = config.drift_kg_per_s * max(plateau.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        settling = levels.settling_at(int(plates[0]) // self._width, (plateau.since + plateau.until) // 2)
-        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * settling)
+        settled = levels.settled_by(plates, (plateau.since + plateau.until) // 2)
+        creep = np.maximum(config.creep_share * float(np.abs(change).max()), settled)
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
