@@ -233,7 +233,7 @@ class ShelfChanges:
             chain.leave()
         self._look_for_plateau(chain, mean)
         if chain.raised and not chain.firm and levels.bin % PRESENT_EVERY_BINS == 0:
-            self._end_beside_a_hand(chain, mean, outcome)
+            self._end_beside_a_hand(chain, outcome)
         if chain.pauses and chain.until == levels.bin and chain.still_bins == self._steady_bins:
             self._end_steps(chain, outcome)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
@@ -276,7 +276,7 @@ class ShelfChanges:
         # What only swings beside a load must not hide that the load stands still.
         swing = np.minimum(levels.shaking[shelf] * range_, RAISED_SHARE * largest)
         tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
-        limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
+        limit = np.maximum(self._noise_limit(chain.columns), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
         still = levels.still_bins(chain.columns, tolerance)
@@ -368,27 +368,29 @@ class ShelfChanges:
         del chain.pauses[:passed]
         return passed > 0
 
-    def _end_beside_a_hand(self, chain: _Chain, mean: np.ndarray, outcome: Outcome) -> None:
+    def _end_beside_a_hand(self, chain: _Chain, outcome: Outcome) -> None:
         """Ends changes of plates that have got lighter, as no hand can do, and stand still while a hand lies on others of the chain."""
         levels = self._levels
-        change = mean - levels.level[chain.columns]
-        if float(change[change > 0].sum()) < LIGHT_HAND_KG:
+        plates = self._with_neighbours(chain)
+        change = levels.mean[plates] - levels.level[plates]
+        if not float(change[change > 0].sum()) >= LIGHT_HAND_KG:
             return
-        limit = self._noise_limit(chain)
-        least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.abs(change).max()))
-        for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), chain.columns, 2):
-            # Those beside them may carry some of it, unless the hand lies there.
-            first, last = max(group[0] - NEIGHBOURS, 0), min(group[-1] + NEIGHBOURS + 1, len(change))
-            columns = chain.columns[first:last][change[first:last] < limit[first:last]]
-            still = levels.still_bins(columns, np.maximum(levels.steady_range[columns], self._config.steady_share * np.abs(change).max()))
+        limit = self._noise_limit(plates)
+        least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.nanmax(np.abs(change))))
+        for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), plates, 2):
+            lower = plates[group]
+            still = levels.still_bins(lower, np.maximum(levels.steady_range[lower], self._config.steady_share * np.abs(change[group])))
             since = levels.bin - still + 1
             if still < self._settle_bins or since <= chain.start_bin:
                 continue
-            plateau = _Plateau(since, levels.bin, columns, *levels.load_between(since, levels.bin, columns))
+            # Those beside them carry some of it; what they do where the hand lies cannot be told.
+            near = slice(max(group[0] - NEIGHBOURS, 0), group[-1] + NEIGHBOURS + 1)
+            free = plates[near][change[near] < limit[near]]
+            plateau = _Plateau(since, levels.bin, free, *levels.load_between(since, levels.bin, free))
             changes = self._changes_at(chain, plateau, 1.0)
             if changes:
-                outcome.ended.append((columns, changes))
-                levels.shift_level(columns, plateau.loads, plateau.variance, since)
+                outcome.ended.append((free, changes))
+                levels.shift_level(free, plateau.loads, plateau.variance, since)
                 # What was before then is told by the old levels.
                 chain.pauses = [pause for pause in chain.pauses if pause.since >= since]
 
@@ -419,12 +421,12 @@ class ShelfChanges:
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
-        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain)))
+        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain.columns)))
 
-    def _noise_limit(self, chain: _Chain) -> np.ndarray:
+    def _noise_limit(self, plates: np.ndarray) -> np.ndarray:
         """What noise and shaking do not do to a short mean, kg [plates]."""
-        shelf = chain.columns[0] // self._width
-        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
+        shelf = int(plates[0]) // self._width
+        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[plates]
         return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
 
     def _has_crept(self, chain: _Chain) -> bool:
