@@ -248,11 +248,7 @@ class PlateLevels:
         if (self.bin + 1) % FIRST_LEVEL == 0:
             self._learn_errors(frozen)
         aisle_kernels.track_levels(self._compiled, self.bin, frozen)
-        followed = self._idle & (self.bin - self._level_bin > LEVEL_AGE)
-        if frozen is not None:
-            followed &= ~frozen
-        then = self._settling_then[(self.bin - LEVEL_AGE) // BINS_PER_REPORT % len(self._settling_then)]
-        np.copyto(self.level_settling, np.repeat(then, self._shelf_width), where=followed)
+        self._follow_settling(frozen)
         self._find_first_levels()
         aisle_kernels.set_thresholds(self._compiled)
 
@@ -421,6 +417,15 @@ class PlateLevels:
         self.settling *= _SETTLING_FADE
         self.settling[self.settling < 0.1 * self._config.trigger_kg] = 0.0
         np.multiply(self.settling, self.settling, out=self._squared_settling)
+
+    def _follow_settling(self, frozen: np.ndarray | None) -> None:
+        then = self._settling_then[(self.bin - LEVEL_AGE) // BINS_PER_REPORT % len(self._settling_then)]
+        if not (then.any() or self.level_settling.any()):
+            return
+        followed = self._idle & (self.bin - self._level_bin > LEVEL_AGE)
+        if frozen is not None:
+            followed &= ~frozen
+        np.copyto(self.level_settling, np.repeat(then, self._shelf_width), where=followed)
 
     def _rebase(self) -> None:
         oldest = (self.bin - LOOK_BACK) % HISTORY
