@@ -24,6 +24,8 @@ STRONG_SHARE = 0.12
 NEIGHBOURS = 1
 #: A change that is told early needs so many times the significance: a shaking shelf swings there and back.
 EARLY_FACTOR = 2.0
+#: Less than that only if it is late: within this last share of the time to the end of settling, where more goes afterwards.
+LATE_SHARE = 0.35
 #: Longer changes are slow: what looks steady may be a pause in a slow lift.
 QUICK_S = 0.9
 #: A plate was pressed by a hand if it was raised for so long on the way.
@@ -257,9 +259,9 @@ class ShelfChanges:
     def _earliness(self, since: int, until: int, more_is_gone: bool = False) -> float:
         """How many times the significance a change needs that is told by a plateau from bin ``since`` to bin ``until``, after which
         ``more_is_gone``: then it may be a part of a slow lift."""
+        span = (self._settle_bins - self._steady_bins) * (LATE_SHARE if more_is_gone else 1.0)
         missing = self._settle_bins - (until - since + 1)
-        span = self._settle_bins - self._steady_bins
-        return 1.0 + (EARLY_FACTOR - 1.0) * min(max(missing / max(0.35 * span if more_is_gone else span, 1.0), 0.0), 1.0)
+        return 1.0 + (EARLY_FACTOR - 1.0) * min(max(missing / max(span, 1.0), 0.0), 1.0)
 
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
         """Begins, prolongs and judges the plateau of a chain."""
@@ -269,8 +271,8 @@ class ShelfChanges:
         largest = float(size.max())
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
-        # Plates that a load or a hand lies on are not only swinging back.
         weak = size < RAISED_SHARE * largest
+        # Plates that a load or a hand lies on are not only swinging back.
         settling = np.where(weak, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
         # What only swings beside a load must not hide that the load stands still.
@@ -318,7 +320,6 @@ class ShelfChanges:
         if not len(plates):
             return True
         wander, tremble, noise = self._levels.wander(chain.since, chain.until, plates, change[pressing])
-        # Fingers that press lightly are less still than a hand that rests.
         unsteady = LIGHT_UNSTEADINESS if float(change[pressing].sum()) < LIGHT_HAND_KG else 1.0
         lasted = chain.until - chain.since + 1
         share = lasted / self._steady_long_bins

@@ -27,6 +27,7 @@ SHORT = 4
 GUARD = 30
 LEVEL_SPAN = 60
 LEAST_LEVEL = 10
+#: How old a level is on average.
 LEVEL_AGE = (GUARD + LEVEL_SPAN) // 2
 #: The start of a change is looked for so many bins back.
 BACKTRACK = 20
@@ -79,6 +80,8 @@ SHAKEN_VARIANCE = 2.0
 #: What a plate shows while its shelf shakes bounds what the shaking does to it: so many times its own variance, in no fewer bins than that.
 SEEN_NOISE_FACTOR = 4.0
 LEAST_SEEN_BINS = 6
+#: A shelf whose squared shaking is no more than this does not shake.
+CALM = 1.01
 #: When a lasting step began is looked for so many bins back.
 LASTING_BACKTRACK = 40
 
@@ -327,7 +330,9 @@ class PlateLevels:
         shelves = plates // self._shelf_width
         shaking = (self._unrest[rows[2], shelves] - self._unrest[rows[0], shelves]) / max(last - before, 1)
         noise = self.noise[plates] ** 2
-        shaken = np.clip(noise * shaking, noise, np.maximum(noise, self._seen_noise(before, last, plates)))
+        shaken = noise * shaking
+        if shaking.max() > CALM:
+            shaken = np.minimum(shaken, np.maximum(noise, self._seen_noise(before, last, plates)))
         return mean, np.maximum(shaken * _AVERAGING[count.astype(np.intp)], halves)
 
     def _seen_noise(self, before: int, last: int, plates: np.ndarray) -> np.ndarray:
