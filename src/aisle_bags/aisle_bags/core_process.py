@@ -31,7 +31,7 @@ from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
 #: New objects after which garbage is looked for.
-_COLLECTED_EVERY = 70_000
+_COLLECTED_EVERY = 400_000
 #: Steps that cross over together: one at a time would cost more than the work. It blocks while too much has not been taken yet. The first
 #: ones are fewer, each twice as many as before: somebody waits for them.
 _BATCH = 32
