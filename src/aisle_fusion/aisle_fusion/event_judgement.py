@@ -61,7 +61,7 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     nobody_ratio: float = parameter(0.005, "Likelihood ratio of a person whom nobody sees", 1e-9, 100.0)
     stray_share: float = parameter(0.7, "How ready a piece put elsewhere is taken from there, against one from its home", 0.0, 10.0)
     elsewhere_share: float = parameter(0.15, "Share of put-backs away from the product's home", 0.0, 1.0)
-    unheld_share: float = parameter(0.001, "Share of put-backs of a product that the person is not known to hold", 0.0, 1.0)
+    unheld_share: float = parameter(0.003, "Share of put-backs of a product that the person is not known to hold", 0.0, 1.0)
     restock_share: float = parameter(0.05, "How often people who are not known put goods on the shelves, against put-backs", 0.0, 10.0)
     pair_share: float = parameter(0.03, "Share of events that are two moves of one person in one", 0.0, 0.5)
     two_people_share: float = parameter(0.02, "Share of events that are a move each of two people", 0.0, 0.5)
