@@ -24,8 +24,6 @@ STRONG_SHARE = 0.12
 NEIGHBOURS = 1
 #: A change that is told early needs so many times the significance: a shaking shelf swings there and back.
 EARLY_FACTOR = 2.0
-#: Less than that only if it is late: within this last share of the time to the end of settling, where more goes afterwards.
-LATE_SHARE = 0.35
 #: Longer changes are slow: what looks steady may be a pause in a slow lift.
 QUICK_S = 0.9
 #: A plate was pressed by a hand if it was raised for so long on the way.
@@ -41,16 +39,11 @@ HAND_WANDER_PER_S = 0.016
 MOST_HAND_WANDER = 0.03
 #: Within less than a second it also trembles by more than this share of it (standard deviation of bins).
 HAND_TREMBLE = 0.009
-#: Hands that rest weigh more than this, kg. What presses with less is fingers, which wander and tremble by so many times as much.
-LIGHT_HAND_KG = 0.15
-LIGHT_UNSTEADINESS = 2.0
 #: What noise hides is no sign of a hand: so many of its standard deviations, and more if it lasts.
 HIDDEN_DEVIATIONS = 3.6
 HIDDEN_LONG_DEVIATIONS = 5.0
 #: A shelf that shakes raises what a steady load may wander by up to this factor where it lasts.
 MOST_SHAKEN = 3.0
-#: What gets lighter beside a hand does so by more than this share of its force: the shelf bends.
-LOWERED_SHARE = 0.06
 #: Plateaus of a chain that are remembered until it is clear what they were.
 MOST_PAUSES = 12
 #: What was put and is still there weighs the same: within so many deviations and this share, in most of the load that had come.
@@ -73,8 +66,6 @@ CLEAR_RANGES = 4.0
 BOTH_WAYS = 4.0
 #: What has settled while the shelf still shook too much to tell a change from none is measured again for so many bins.
 DOUBT_BINS = 60
-#: For so many bins afterwards what came to nothing may still turn out to have been something.
-UNSURE_BINS = 40
 #: Below so many standard deviations there is nothing to doubt.
 LEAST_DOUBT_DEVIATIONS = 1.5
 #: How plates came to their loads is remembered for so many bins.
@@ -175,8 +166,6 @@ class ShelfChanges:
         #: Short means by bin modulo TRACE_BINS; from ``_trace_from`` on there are all.
         self._trace = np.zeros((TRACE_BINS, len(capacity)))
         self._trace_from = 0
-        #: When what last moved plates and came to nothing began and ended: a change may have been in it.
-        self._unsure_since, self._unsure_until = np.zeros(len(capacity), dtype=int), np.full(len(capacity), -UNSURE_BINS - 1)
         #: For warnings: columns that never came to rest, and columns whose load changed by more than they can carry.
         self.abandoned: list[int] = []
         self.impossible: list[int] = []
@@ -197,7 +186,6 @@ class ShelfChanges:
             fresh = levels.triggered()
         if len(fresh):
             levels.activate(fresh)
-            self._begin_where_unsure(fresh)
             self._hidden[fresh] = False
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
@@ -205,7 +193,6 @@ class ShelfChanges:
             near = self._near_activity() if self._chains else None
             hidden = levels.lastingly_off(near)
             if len(hidden):
-                self._begin_where_unsure(hidden)
                 self._hidden[hidden] = True
                 self._join()
                 near = self._near_activity()
@@ -239,7 +226,8 @@ class ShelfChanges:
         mean = levels.mean[chain.columns]
         if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
             # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
-            factor = self._earliness(chain.since, chain.until, more_is_gone=not _grows(mean - chain.loads))
+            lasted = chain.until - chain.since + 1
+            factor = 1.0 if lasted >= self._settle_bins else EARLY_FACTOR
             measured = self._measure(chain, factor) if chain.firm or self._were_goods(chain, mean) else []
             if measured or (chain.doubt_bins and self._has_crept(chain)):
                 self._end(chain, measured, outcome)
@@ -247,8 +235,6 @@ class ShelfChanges:
             self._remember(chain)
             chain.leave()
         self._look_for_plateau(chain, mean)
-        if chain.raised and not chain.firm and levels.bin % PRESENT_EVERY_BINS == 0:
-            self._end_beside_a_hand(chain, outcome)
         if chain.pauses and chain.until == levels.bin and chain.still_bins == self._steady_bins:
             self._end_steps(chain, outcome)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
@@ -269,13 +255,6 @@ class ShelfChanges:
         elif chain.told_bin >= 0 and chain.until == levels.bin and (levels.bin - chain.told_bin) % PRESENT_EVERY_BINS == 0:
             outcome.present.append((self._with_neighbours(chain), self._measure(chain, EARLY_FACTOR)))
 
-    def _earliness(self, since: int, until: int, more_is_gone: bool = False) -> float:
-        """How many times the significance a change needs that is told by a plateau from bin ``since`` to bin ``until``, after which
-        ``more_is_gone``: then it may be a part of a slow lift."""
-        span = (self._settle_bins - self._steady_bins) * (LATE_SHARE if more_is_gone else 1.0)
-        missing = self._settle_bins - (until - since + 1)
-        return 1.0 + (EARLY_FACTOR - 1.0) * min(max(missing / max(span, 1.0), 0.0), 1.0)
-
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
         """Begins, prolongs and judges the plateau of a chain."""
         levels = self._levels
@@ -284,14 +263,10 @@ class ShelfChanges:
         largest = float(size.max())
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
-        weak = size < RAISED_SHARE * largest
         # Plates that a load or a hand lies on are not only swinging back.
-        settling = np.where(weak, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
+        settling = np.where(size < RAISED_SHARE * largest, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
-        # What only swings beside a load must not hide that the load stands still.
-        swing = np.minimum(levels.shaking[shelf] * range_, RAISED_SHARE * largest)
-        tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
-        limit = np.maximum(self._noise_limit(chain.columns), RAISED_SHARE * largest)
+        limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
         still = levels.still_bins(chain.columns, tolerance)
@@ -333,15 +308,14 @@ class ShelfChanges:
         if not len(plates):
             return True
         wander, tremble, noise = self._levels.wander(chain.since, chain.until, plates, change[pressing])
-        unsteady = LIGHT_UNSTEADINESS if float(change[pressing].sum()) < LIGHT_HAND_KG else 1.0
         lasted = chain.until - chain.since + 1
         share = lasted / self._steady_long_bins
         if share < 1.0:
-            return tremble <= unsteady * HAND_TREMBLE and wander <= unsteady * HAND_WANDER_PER_S * share**2
+            return tremble <= HAND_TREMBLE and wander <= HAND_WANDER_PER_S * share**2
         hidden = HIDDEN_DEVIATIONS
         if lasted >= PATIENCE_BINS:
             hidden = HIDDEN_LONG_DEVIATIONS * self._shaken(int(plates[0]) // self._width)
-        return wander <= max(unsteady * min(HAND_WANDER_PER_S * share, MOST_HAND_WANDER), hidden * noise)
+        return wander <= max(min(HAND_WANDER_PER_S * share, MOST_HAND_WANDER), hidden * noise)
 
     def _shaken(self, shelf: int) -> float:
         return min(self._levels.shaken(shelf, PATIENCE_BINS), MOST_SHAKEN)
@@ -352,7 +326,8 @@ class ShelfChanges:
         lasted = chain.until - chain.since + 1
         if chain.raised:
             return lasted >= self._heavier_bins and self._is_no_hand(chain)
-        return lasted >= self._lighter_bins and _grows(mean - chain.loads)
+        off = mean - chain.loads
+        return lasted >= self._lighter_bins and bool(off[np.argmax(np.abs(off))] > 0)
 
     def _remember(self, chain: _Chain) -> None:
         """Keeps a plateau that is left for when it is known what came after it."""
@@ -372,41 +347,15 @@ class ShelfChanges:
         for number, pause in enumerate(chain.pauses):
             if not self._is_kept(pause, now):
                 continue
-            changes = self._changes_at(chain, pause, self._earliness(pause.since, pause.until))
+            changes = self._changes_at(chain, pause, EARLY_FACTOR)
             if not changes:
                 continue
             outcome.ended.append((pause.plates, changes))
-            levels.shift_level(pause.plates, *self._levels_after(pause, changes), pause.until + 1)
+            levels.shift_level(pause.plates, pause.loads, pause.variance, pause.until + 1)
             chain.start_bin = pause.until + 1
             passed = number + 1
         del chain.pauses[:passed]
         return passed > 0
-
-    def _end_beside_a_hand(self, chain: _Chain, outcome: Outcome) -> None:
-        """Ends changes of plates that have got lighter, as no hand can do, and stand still while a hand lies on others of the chain."""
-        levels = self._levels
-        plates = self._with_neighbours(chain)
-        change = levels.mean[plates] - levels.level[plates]
-        if not float(change[change > 0].sum()) >= LIGHT_HAND_KG:
-            return
-        limit = self._noise_limit(plates)
-        least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.nanmax(np.abs(change))))
-        for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), plates, 2):
-            lower = plates[group]
-            still = levels.still_bins(lower, np.maximum(levels.steady_range[lower], self._config.steady_share * np.abs(change[group])))
-            since = levels.bin - still + 1
-            if still < self._settle_bins or since <= chain.start_bin:
-                continue
-            # Those beside them carry some of it; what they do where the hand lies cannot be told.
-            near = slice(max(group[0] - NEIGHBOURS, 0), group[-1] + NEIGHBOURS + 1)
-            free = plates[near][change[near] < limit[near]]
-            plateau = _Plateau(since, levels.bin, free, *levels.load_between(since, levels.bin, free))
-            changes = self._changes_at(chain, plateau, 1.0)
-            if changes:
-                outcome.ended.append((free, changes))
-                levels.shift_level(free, plateau.loads, plateau.variance, since)
-                # What was before then is told by the old levels.
-                chain.pauses = [pause for pause in chain.pauses if pause.since >= since]
 
     def _is_kept(self, pause: _Plateau, now: _Plateau) -> bool:
         """Whether what had changed at a pause was goods, as the chain's present plateau shows: something happened elsewhere since, but a
@@ -435,12 +384,12 @@ class ShelfChanges:
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
-        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain.columns)))
+        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain)))
 
-    def _noise_limit(self, plates: np.ndarray) -> np.ndarray:
+    def _noise_limit(self, chain: _Chain) -> np.ndarray:
         """What noise and shaking do not do to a short mean, kg [plates]."""
-        shelf = int(plates[0]) // self._width
-        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[plates]
+        shelf = chain.columns[0] // self._width
+        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
         return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
 
     def _has_crept(self, chain: _Chain) -> bool:
@@ -492,8 +441,7 @@ class ShelfChanges:
         if not len(plates):
             return plates, change, after_variance
         drift = config.drift_kg_per_s * max(plateau.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        settled = levels.settled_by(plates, (plateau.since + plateau.until) // 2)
-        creep = np.maximum(config.creep_share * float(np.abs(change).max()), settled)
+        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * levels.settling[int(plates[0]) // self._width])
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
@@ -535,28 +483,12 @@ class ShelfChanges:
     def _end(self, chain: _Chain, changes: list[Change], outcome: Outcome) -> None:
         """Puts a chain's plates to rest at the level of its plateau."""
         plateau = self._plateau(chain)
-        plates = plateau.plates
-        impossible = np.abs(plateau.loads - self._levels.level[plates]) > self._capacity[plates]
+        plates, after, variance = plateau.plates, plateau.loads, plateau.variance
+        impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
         self.impossible += [int(plate) for plate in plates[impossible]]
-        if not changes:
-            self._unsure_since[plates], self._unsure_until[plates] = chain.start_bin, self._levels.bin
-        self._levels.set_level(plates, *self._levels_after(plateau, changes), chain.since)
+        self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))
-
-    def _levels_after(self, plateau: _Plateau, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
-        """Levels of a plateau's plates, and their variances, after ``changes`` on some of them: others may only have swung there."""
-        level, variance = self._levels.better_known(plateau.plates, plateau.loads, plateau.variance)
-        changed = np.zeros(len(plateau.plates), dtype=bool)
-        for change in changes:
-            changed |= among(plateau.plates, change.plates)
-        return np.where(changed, plateau.loads, level), np.where(changed, plateau.variance, variance)
-
-    def _begin_where_unsure(self, plates: np.ndarray) -> None:
-        """What shows on plates (columns) soon after something came to nothing there may be as old as that."""
-        levels = self._levels
-        unsure = plates[levels.bin - self._unsure_until[plates] <= UNSURE_BINS]
-        levels.start_bin[unsure] = np.minimum(levels.start_bin[unsure], self._unsure_since[unsure])
 
     def _join(self) -> None:
         """Makes chains of the plates in motion; one that grew has no plateau any more."""
@@ -609,11 +541,6 @@ class ShelfChanges:
                 outcome.ended.append((chain.columns, []))
                 self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins, pauses=chain.pauses)
         self._chains = [chain for chain in self._chains if len(chain.columns)]
-
-
-def _grows(off: np.ndarray) -> bool:
-    """Whether the plate that is ``off`` [plates] most got heavier."""
-    return bool(off[np.argmax(np.abs(off))] > 0)
 
 
 def among(plates: np.ndarray, others: np.ndarray) -> np.ndarray:

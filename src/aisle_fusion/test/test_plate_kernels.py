@@ -217,35 +217,6 @@ def test_still_is_how_long_all_plates_have_kept_within_their_tolerances() -> Non
     assert levels.still_bins(np.array([0, 2]), np.array([1.0, 1.0])) == 0
 
 
-def test_a_level_is_kept_where_a_load_is_known_less_well_unless_it_is_far_off() -> None:
-    levels = PlateLevels(ShelfMonitorConfig(), 1, 4)
-    plates = np.arange(4)
-    levels.level[:], levels.level_variance[:] = 1.0, 1e-6
-    loads, variance = np.array([1.003, 1.003, 1.5, np.nan]), np.array([1e-5, 1e-6, 1e-5, np.nan])
-    level, known = levels.better_known(plates, loads, variance)
-    np.testing.assert_array_equal(level, [1.0, 1.003, 1.5, np.nan])
-    np.testing.assert_array_equal(known, [1e-6, 1e-6, 1e-5, np.nan])
-
-
-def test_what_a_shelf_settles_by_is_remembered_with_the_levels_taken_then() -> None:
-    levels = PlateLevels(ShelfMonitorConfig(), 2, 3)
-    plates = np.arange(3)
-    for number in range(40):
-        levels.add_bins(np.full((1, 6), 2.0))
-        levels.bin = number
-        if number == 20:
-            levels.unsettle(0, 1.0)
-            levels.set_level(plates, np.full(3, 2.001), np.full(3, 1e-8), 18)
-        if number % BINS_PER_REPORT == BINS_PER_REPORT - 1:
-            levels.follow(None)
-    assert levels.settling_at(0, 22) > levels.settling_at(0, 30) > levels.settling[0] > 0
-    assert levels.settling_at(0, 12) == levels.settling[0]
-    by_level = levels_module.LEVEL_SETTLING_DEVIATION * levels.level_settling[plates]
-    np.testing.assert_allclose(by_level, levels_module.LEVEL_SETTLING_DEVIATION * levels_module.SETTLING_SHARE)
-    np.testing.assert_array_equal(levels.settled_by(plates, 39), by_level)
-    assert not levels.settled_by(plates + 3, 39).any()
-
-
 def test_windows_that_do_not_fit_are_refused() -> None:
     with pytest.raises(TypeError, match="plate_levels: got 1 arguments"):
         aisle_kernels.plate_levels(1)

@@ -196,8 +196,7 @@ def test_what_was_put_on_a_shelf_that_settles_is_not_joined_with_what_is_taken_l
     runs = [run for run in played() if run.case == "put_and_others_taken_later"]
     assert sum(len(run.pairs()) for run in runs) >= sum(len(run.scene.moves) for run in runs) - 1
     # Plates that still settle may be told as small events of their own.
-    others = [event for run in runs for event in run.final if all(event is not told for _, told in run.pairs())]
-    assert all(abs(grams(event)) < 40 for event in others)
+    assert max(abs(grams(event)) for run in runs for event in run.final if all(event is not told for _, told in run.pairs())) < 40
 
 
 def test_quick_moves_at_several_plates_come_as_events_of_their_own():
@@ -215,83 +214,6 @@ def test_quick_moves_at_several_plates_come_as_events_of_their_own():
             assert sum(map(grams, events)) == pytest.approx(sum(move.total for move in scene.moves), abs=30)
     # What comes and goes at the same plates may be told together.
     assert told >= 40
-
-
-#: Noises in which a light thing or a resting hand is clearly seen.
-QUIET = ("white", "pink", "shared", "coarse", "drifting")
-
-
-def finals(scenes: dict[ShelfKey, ShelfScene]) -> dict[str, list[ShelfEvent]]:
-    """The final events of each scene, by its shelf, in order of their ends."""
-    told: dict[str, list[ShelfEvent]] = {shelf: [] for _, shelf in scenes}
-    for report in run_scenes(scenes)[0]:
-        for event in report.final:
-            told[event.shelf].append(event)
-    return {shelf: sorted(events, key=lambda event: event.end_ns) for shelf, events in told.items()}
-
-
-def shaken(scene: ShelfScene, at: float, strength: float, fade: float) -> ShelfScene:
-    """Shakes a whole shelf, each plate its own way, by ``strength`` g, which fades."""
-    since = scene.t - at
-    swing = strength * (since > 0) * np.exp(-np.maximum(since, 0) / fade)
-    scene.grams += swing[:, None] * resonance(scene.rng, len(scene.t), scene.plates, 9.0)
-    return scene
-
-
-def test_a_light_thing_that_is_put_and_taken_under_a_hand_is_told_twice():
-    """Its sum is nothing in the end, but it stood stiller than fingers do before the hand came."""
-    scenes = {}
-    for seed in range(12):
-        scene = ShelfScene(SECONDS, "coarse", seed=40 + seed).move(6.5, 80, AT, 0.15)
-        shaken(scene, AT + 0.1, 5.0, fade=0.7)
-        scenes["g", f"{seed:02d}"] = scene.hand(6.5, 450, AT + 1.7, AT + 3.1).move(6.5, -81, AT + 3.0, 0.2)
-    told = [[grams(event) for event in events] for events in finals(scenes).values()]
-    assert sum(events == pytest.approx([80, -81], abs=8) for events in told) >= 9
-
-
-def test_plates_that_swing_beside_a_load_do_not_hide_that_it_was_gone():
-    scenes = {}
-    for seed in range(12):
-        scene = ShelfScene(SECONDS, "white", seed=60 + seed).move(8, -150, AT, 0.2).move(8, 150, AT + 1.05, 0.15)
-        swing = 14.0 * (scene.t > AT) * np.exp(-np.maximum(scene.t - AT, 0) / 2.0)
-        scene.grams[:, 5:7] += swing[:, None] * resonance(scene.rng, len(scene.t), 2, 3.0)
-        scene.grams[:, :5] += 0.5 * swing[:, None] * resonance(scene.rng, len(scene.t), 5, 3.0)
-        scenes["g", f"{seed:02d}"] = scene
-    told = [[grams(event) for event in events] for events in finals(scenes).values()]
-    assert sum(events == pytest.approx([-150, 150], abs=15) for events in told) >= 9
-
-
-def test_a_light_thing_taken_while_a_heavy_one_shakes_the_shelf_is_told():
-    """The shaking fades before they are measured: what they weigh is known well by then."""
-    scenes = {}
-    for seed in range(6):
-        scene = ShelfScene(SECONDS, "coarse", seed=80 + seed).hand(7, 900, AT - 2.4, AT + 0.12)
-        scenes["g", str(seed)] = shaken(scene.move(7, -60, AT + 0.05, 0.2).move(4, -320, AT, 0.25), AT, 250.0, fade=0.2)
-    told = finals(scenes)
-    for (_, shelf), scene in scenes.items():
-        light, heavy = sorted(told[shelf], key=lambda event: abs(event.change.sum()))
-        assert grams(light) == pytest.approx(scene.moves[0].total, abs=4 * deviation(light))
-        assert grams(heavy) == pytest.approx(scene.moves[1].total, abs=4 * deviation(heavy))
-        assert deviation(light) < 8
-
-
-def test_what_is_taken_beside_a_resting_hand_is_told_while_it_rests():
-    scenes = {}
-    for seed, noise in enumerate(QUIET):
-        scene = ShelfScene(SECONDS, noise, seed=120 + seed).hand(5, 1500, AT, AT + 9).move(2, -120, AT + 2, 0.3)
-        scenes["g", noise] = scene.move(2, 121, AT + 8.95, 0.2)
-    for events in finals(scenes).values():
-        assert grams(events[0]) == pytest.approx(-120, abs=12)
-        assert second(events[0].end_ns) < AT + 6
-        assert sum(map(grams, events)) == pytest.approx(0, abs=20)
-
-
-def test_plates_that_settle_after_a_heavy_thing_are_no_events():
-    scenes = {}
-    for seed in range(12):
-        weight_g = (-3000, 2500)[seed % 2]
-        scenes["g", f"{seed:02d}"] = ShelfScene(SECONDS, "white", seed=140 + seed).move(10, weight_g, AT, 0.5).settle(weight_g, AT + 0.5)
-    assert sum(len(events) for events in finals(scenes).values()) <= len(scenes) + 2
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
