@@ -141,7 +141,7 @@ class _ShelfFront:
         return np.sqrt(np.square(self.fronts - positions[..., None, :]).sum(axis=-1).min(axis=-1))
 
     def seen(self, samples: Sequence[Samples], reach: float) -> Iterator[tuple[list[int], _Seen]]:
-        """How people were seen who were not far away, those with equally many samples together; with their numbers in ``samples``."""
+        """How people were seen who were not far away, those seen at the same times together; with their numbers in ``samples``."""
         if not samples:
             return
         ends = np.array([(found.positions[0], found.positions[-1]) for found in samples])
