@@ -13,6 +13,7 @@ from aisle_bags.core_settings import load_settings
 from aisle_bags.reenacted_scores import ScoreTask, score_sessions
 from aisle_bags.scoring import summary
 from aisle_sim.labelled_sessions import load_sessions
+from aisle_sim.profiles import PROFILES
 from aisle_store.store_files import load_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
     written = json.loads(out.read_text())
 
     sessions = [session for session in load_sessions(STORE / "sessions.json") if session.session == SESSION]
-    task = ScoreTask(load_store(STORE), load_settings(ROOT / "config" / "graph.yaml"), "nominal")
+    task = ScoreTask(load_store(STORE), load_settings(ROOT / "config" / "graph.yaml"), PROFILES["nominal"])
     figures = {"profile": "nominal", "seeds": 2, "sessions_apart": False, **summary(score_sessions(task, sessions, range(2), jobs=1))}
     assert written == json.loads(json.dumps(figures))
     assert [(entry["session"], entry["seed"]) for entry in written["sessions"]] == [(SESSION, 0), (SESSION, 1)]
@@ -46,7 +47,7 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
 
 def test_sessions_of_a_seed_are_one_day_unless_they_are_played_apart() -> None:
     sessions = load_sessions(STORE / "sessions.json")[:2]
-    task = ScoreTask(load_store(STORE), load_settings(ROOT / "config" / "graph.yaml"), "nominal")
+    task = ScoreTask(load_store(STORE), load_settings(ROOT / "config" / "graph.yaml"), PROFILES["nominal"])
     names: list[str] = []
     first, second = task.enact(sessions, seed=3, played=names.append)
     assert names == [session.session for session in sessions]

@@ -36,7 +36,7 @@ from aisle_contract.records import (
 from aisle_perception.tracker import PersonTracker
 from aisle_sim.crowd import CrowdWindow, simulate_crowd
 from aisle_sim.crowd_config import CrowdConfig
-from aisle_sim.profiles import find_profile, with_item_camera
+from aisle_sim.profiles import PROFILES, SensorProfile, with_item_camera
 from aisle_sim.reenactment import ShopperMotion
 from aisle_sim.simulator import DEFAULT_START_NS
 from aisle_sim.true_events import TrueEvent
@@ -52,7 +52,7 @@ class CrowdTask:
     settings: CoreSettings
     crowd: CrowdConfig
     minutes: float
-    profile: str = "nominal"
+    profile: SensorProfile = PROFILES["nominal"]
     bag: Path | None = None
     item_accuracy: float = 0.0
 
@@ -158,7 +158,7 @@ class _CrowdBag:
 
     def __init__(self, task: CrowdTask, seed: int) -> None:
         self._store = task.store
-        self._folder = None if task.bag is None else task.bag / f"crowd-{task.crowd.shoppers}-{task.profile}-{seed}"
+        self._folder = None if task.bag is None else task.bag / f"crowd-{task.crowd.shoppers}-{task.profile.name}-{seed}"
         self._writer: BagWriter | None = None
         self._waiting: list[Record] = []
 
@@ -208,7 +208,7 @@ def _from_other_process(task: CrowdTask, seed: int) -> Iterator[CrowdWindow]:
 def _send_windows(pipe: Connection, task: CrowdTask, seed: int) -> None:
     with closing(pipe):
         try:
-            profile = with_item_camera(find_profile(task.profile), task.item_accuracy)
+            profile = with_item_camera(task.profile, task.item_accuracy)
             for window in simulate_crowd(task.store, task.minutes, task.crowd, profile, seed):
                 pipe.send(window)
             pipe.send(None)

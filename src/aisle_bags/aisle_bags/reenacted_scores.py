@@ -24,7 +24,7 @@ from aisle_bags.offline import OfflineResult, OfflineRunner, in_event_order
 from aisle_bags.scoring import SessionScore, score_session
 from aisle_contract.records import Cart, CartStatus, Receipt, Record, ScaleReading, Tracks
 from aisle_sim.labelled_sessions import LabelledSession
-from aisle_sim.profiles import find_profile, with_item_camera
+from aisle_sim.profiles import PROFILES, SensorProfile, with_item_camera
 from aisle_sim.simulator import SimulatedSession, simulate_in_sequence
 from aisle_sim.true_events import session_events
 from aisle_store.store import Store
@@ -56,7 +56,7 @@ class ScoreTask:
 
     store: Store
     settings: CoreSettings
-    profile: str = "nominal"
+    profile: SensorProfile = PROFILES["nominal"]
     bags: Path | None = None
     item_accuracy: float = 0.0
 
@@ -71,10 +71,10 @@ class ScoreTask:
         given: list[Record] = []
         runner = OfflineRunner(self.store, self.settings.without_open_carts(), publish=lambda record: _collect(record, given, keep))
         day = []
-        profile = with_item_camera(find_profile(self.profile), self.item_accuracy)
+        profile = with_item_camera(self.profile, self.item_accuracy)
         for simulated in simulate_in_sequence(self.store, sessions, profile, seed):
             if self.bags is not None:
-                self._keep(simulated, self.bags / f"{simulated.session}-{self.profile}-{seed}")
+                self._keep(simulated, self.bags / f"{simulated.session}-{self.profile.name}-{seed}")
             for record in in_event_order(simulated.records):
                 runner.feed(record)
             day.append(simulated if keep else replace(simulated, records=[]))

@@ -10,6 +10,7 @@ from aisle_bags.crowd_scores import CrowdTask, film_crowd, score_crowd
 from aisle_bags.failure_panels import shelf_panel, wrong_moments
 from aisle_bags.scoring import WrongLine
 from aisle_sim.crowd_config import CrowdConfig
+from aisle_sim.profiles import PROFILES
 from aisle_sim.store_generator import StoreConfig, generate_store
 
 ALONE = CrowdConfig(shoppers=1, occupancy=4.0, items=2.0, put_back=0.0, misplace=0.0, restock_every_s=0.0, dwell_max_s=2.0)
@@ -22,7 +23,7 @@ def store():
 
 def test_one_shopper_after_the_other_is_billed_right(store, tmp_path) -> None:
     told: list[float] = []
-    task = CrowdTask(store, CoreSettings(), ALONE, 0.3, "clean", bag=tmp_path)
+    task = CrowdTask(store, CoreSettings(), ALONE, 0.3, PROFILES["clean"], bag=tmp_path)
     result = score_crowd(task, 1, advanced=told.append)
     assert result.people >= 1
     assert result.score.items.expected >= 1
@@ -39,7 +40,7 @@ def test_one_shopper_after_the_other_is_billed_right(store, tmp_path) -> None:
 
 
 def test_what_a_wrong_line_rests_on_is_filmed(store) -> None:
-    task = CrowdTask(store, CoreSettings(), ALONE, 0.3, "clean")
+    task = CrowdTask(store, CoreSettings(), ALONE, 0.3, PROFILES["clean"])
     result = score_crowd(task, 1)
     picks = [event for event in result.story.truth if event.action == "pick"]
     assert picks

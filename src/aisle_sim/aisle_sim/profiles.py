@@ -8,8 +8,9 @@ What was measured on real plates (noise of each shelf, vibration, quantisation, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -131,19 +132,21 @@ class SensorProfile:
 
 
 def profile_from_mapping(name: str, values: Mapping[str, Any], where: str) -> SensorProfile:
-    """A profile from sections named like the fields of ``SensorProfile``. ValueError names ``where``, section and field."""
-    sections = {
-        "hands": HandsProfile,
-        "cameras": CameraProfile,
-        "scales": ScaleProfile,
-        "scale_troubles": ScaleTroubles,
-        "camera_troubles": CameraTroubles,
-        "item_camera": ItemCameraProfile,
-    }
-    unknown = sorted(set(values) - set(sections))
+    """A profile from sections named like the fields of ``SensorProfile``; with ``like: NAME`` the rest is as in that shipped profile.
+
+    ValueError names ``where``, section and field.
+    """
+    base = SensorProfile(name) if "like" not in values else _named(values["like"], f"{where}: like: ")
+    sections = {field.name: getattr(base, field.name) for field in fields(SensorProfile) if field.name != "name"}
+    unknown = sorted(map(str, set(values) - set(sections) - {"like"}))
     if unknown:
         raise ValueError(f"{where}: unknown section '{unknown[0]}', expected one of {', '.join(sections)}")
-    parts = {key: from_mapping(kind, values.get(key) or {}, f"{where}: {key}") for key, kind in sections.items()}
+    parts = {}
+    for key, section in sections.items():
+        given = values.get(key) or {}
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{where}: {key} is {given!r}, expected fields with their values")
+        parts[key] = from_mapping(type(section), vars(section) | dict(given), f"{where}: {key}")
     for low, high in (("quick_lift_min_s", "quick_lift_max_s"), ("held_min_s", "held_max_s"), ("slow_lift_min_s", "slow_lift_max_s")):
         if getattr(parts["hands"], low) > getattr(parts["hands"], high):
             raise ValueError(
@@ -162,9 +165,27 @@ PROFILES: dict[str, SensorProfile] = {name: _shipped(name) for name in ("clean",
 
 def find_profile(name: str) -> SensorProfile:
     """A shipped profile by name. ValueError names the known ones."""
-    if name not in PROFILES:
-        raise ValueError(f"unknown sensor profile '{name}', expected one of {', '.join(PROFILES)}")
+    return _named(name, "")
+
+
+def _named(name: Any, where: str) -> SensorProfile:
+    if not isinstance(name, str) or name not in PROFILES:
+        raise ValueError(f"{where}unknown sensor profile '{name}', expected one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def load_profile(path: Path) -> SensorProfile:
+    """A profile of one's own from a YAML file (``profile_from_mapping``), named like the file.
+
+    ValueError names file, section and field; OSError if it cannot be read.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path}: found {type(values).__name__}, expected sections, such as scales:")
+    return profile_from_mapping(path.stem, values, str(path))
 
 
 def with_item_camera(profile: SensorProfile, accuracy: float) -> SensorProfile:

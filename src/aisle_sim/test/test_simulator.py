@@ -12,7 +12,7 @@ from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, S
 from aisle_sim.enacted_events import enact
 from aisle_sim.labelled_sessions import LabelledEvent, LabelledSession
 from aisle_sim.live_schedule import LiveSchedule
-from aisle_sim.profiles import PROFILES, profile_from_mapping
+from aisle_sim.profiles import PROFILES, load_profile, profile_from_mapping
 from aisle_sim.reenactment import reenact
 from aisle_sim.scale_model import load_scale_model, scale_model_from_mapping, scale_model_to_mapping
 from aisle_sim.simulator import iter_records, simulate, simulate_in_sequence
@@ -175,6 +175,34 @@ def test_profiles_are_checked(store):
     harsh, usual = PROFILES["harsh"], PROFILES["nominal"]
     assert harsh.scales.noise_factor == 3 * usual.scales.noise_factor
     assert harsh.cameras.miss_share == 2 * usual.cameras.miss_share
+
+
+def test_profile_of_ones_own_is_like_a_shipped_one_but_for_what_it_says(tmp_path):
+    path = tmp_path / "creeping.yaml"
+    path.write_text("like: harsh\nscale_troubles:\n  creep_share: 0.02\n")
+    own, harsh = load_profile(path), PROFILES["harsh"]
+    assert own.name == "creeping"
+    assert own.scale_troubles.creep_share == 0.02
+    assert (own.scales, own.hands, own.cameras) == (harsh.scales, harsh.hands, harsh.cameras)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("like: kind\n", r"own\.yaml: like: unknown sensor profile 'kind', expected one of clean, nominal"),
+        ("like: [harsh]\n", r"own\.yaml: like: unknown sensor profile"),
+        ("scales: loud\n", r"own\.yaml: scales is 'loud', expected fields with their values"),
+        ("plates: {}\n", r"own\.yaml: unknown section 'plates', expected one of hands"),
+        ("scales: {noise_factor: -1.0}\n", r"own\.yaml: scales: parameter 'noise_factor' is -1\.0, expected 0\.0 \.\. 20\.0"),
+        ("- harsh\n", r"own\.yaml: found list, expected sections"),
+        ("scales: {\n", r"own\.yaml: is no YAML"),
+    ],
+)
+def test_bad_profile_of_ones_own_is_refused_by_name(tmp_path, text, complaint):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        load_profile(path)
 
 
 def test_scale_model_survives_writing_and_names_bad_fields():

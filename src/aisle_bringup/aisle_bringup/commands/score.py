@@ -26,7 +26,7 @@ from aisle_bringup.progress import Advance, progress
 from aisle_sim.crowd_config import CrowdConfig
 from aisle_sim.floor_motion import NoWayError
 from aisle_sim.labelled_sessions import LabelledSession, SessionFileError, load_sessions
-from aisle_sim.profiles import PROFILES
+from aisle_sim.profiles import PROFILES, SensorProfile, load_profile
 from aisle_sim.random_sessions import random_sessions, shuffled_planogram
 from aisle_sim.store_generator import StoreConfig, generate_store
 from aisle_store.store import Store
@@ -48,7 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shuffle", type=_seed, metavar="S", help="with --random: the store's products in one another's places, by seed S")
     parser.add_argument("--session", action="append", metavar="NAME", help="only this session; may be given several times")
-    parser.add_argument("--profile", default="nominal", choices=sorted(PROFILES), help="how good the sensors are (default: nominal)")
+    parser.add_argument(
+        "--profile",
+        type=_profile,
+        default="nominal",
+        metavar="NAME|FILE",
+        help=f"how good the sensors are: {', '.join(PROFILES)}, or a YAML file of your own (default: nominal)",
+    )
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="play each session with seeds 0 .. N-1 (default: 1)")
     parser.add_argument(
         "--apart",
@@ -118,7 +124,7 @@ def _score_sessions(args: argparse.Namespace, settings: CoreSettings) -> int:
     with progress("re-enacting", len(sessions) * len(seeds)) as advance:
         task = ScoreTask(store, settings, args.profile, args.bags, args.item_camera)
         scores = score_sessions(task, sessions, seeds, args.jobs, lambda name: advance(1, note=name), args.apart)
-    figures = {"profile": args.profile, "seeds": len(seeds), "sessions_apart": args.apart, **summary(scores)}
+    figures = {"profile": args.profile.name, "seeds": len(seeds), "sessions_apart": args.apart, **summary(scores)}
     _report(args, scores, figures, store)
     if args.failure is not None:
         failed = {(score.session, score.seed) for score in scores if score.wrong_lines}
@@ -135,8 +141,8 @@ def _draw_failures(folder: Path, task: ScoreTask, sessions: list[LabelledSession
             last = max(place for place, session in enumerate(sessions) if (session.session, seed) in failed)
             days = [[session] for session in sessions if (session.session, seed) in failed] if apart else [sessions[: last + 1]]
             for enacted in (enacted for day in days for enacted in task.enact(day, seed) if (enacted.score.session, seed) in failed):
-                path = folder / f"{enacted.score.session}-{task.profile}-{seed}.png"
-                title = f"re-enacted: {enacted.score.session}, profile {task.profile}, seed {seed}"
+                path = folder / f"{enacted.score.session}-{task.profile.name}-{seed}.png"
+                title = f"re-enacted: {enacted.score.session}, profile {task.profile.name}, seed {seed}"
                 _draw(path, title, enacted.story, enacted.footage, wrong_moments(enacted.story, enacted.score.wrong_lines), task.store)
                 advance(1, note=path.name)
 
@@ -151,7 +157,7 @@ def _draw_crowd_failures(folder: Path, task: CrowdTask, result: CrowdResult, see
     with progress("filming the crowd, s", round(60 * task.minutes)) as advance:
         everywhere = [moment for own in moments.values() for moment in own]
         footage = film_crowd(task, seed, everywhere, advanced=_seconds_of(round(60 * task.minutes), advance))
-    crowd = f"crowd-{task.crowd.shoppers}-{task.profile}-{seed}"
+    crowd = f"crowd-{task.crowd.shoppers}-{task.profile.name}-{seed}"
     for shopper, own in moments.items():
         title = f"simulated: {shopper or 'nobody known'} of {crowd}"
         _draw(folder / f"{crowd}-{shopper or 'nobody'}.png", title, result.story, footage, own, task.store)
@@ -183,7 +189,7 @@ def _score_crowd(args: argparse.Namespace, settings: CoreSettings) -> int:
             results.append(score_crowd(task, seed, advanced=_seconds_of(round(60 * args.minutes), advance)))
     scores = [result.score for result in results]
     played = {"shoppers": sum(result.people for result in results), "simulated_s": sum(result.simulated_s for result in results)}
-    figures = {"profile": args.profile, "seeds": len(seeds), "crowd": args.crowd, **played, **summary(scores, source="simulated")}
+    figures = {"profile": args.profile.name, "seeds": len(seeds), "crowd": args.crowd, **played, **summary(scores, source="simulated")}
     _report(args, scores, figures, stores[0])
     print(f"simulated: {played['shoppers']} shoppers, {played['simulated_s']:.0f} s in {sum(result.wall_s for result in results):.0f} s")
     if args.failure is not None:
@@ -294,6 +300,20 @@ def _write(path: Path, figures: dict[str, Any]) -> None:
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise CommandError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _profile(text: str) -> SensorProfile:
+    if text in PROFILES:
+        return PROFILES[text]
+    path = Path(text)
+    if not path.suffix:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected one of {', '.join(PROFILES)}, or a YAML file")
+    try:
+        return load_profile(path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
 
 
 def _seed(text: str) -> int:
