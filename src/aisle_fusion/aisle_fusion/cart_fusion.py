@@ -65,7 +65,7 @@ _TAKE_AND_PUT_NS = NANOSECONDS // 2
 _TAKE_AND_PUT_EVENT_NS = NANOSECONDS
 #: From one place to another that is farther away than that a hand takes at least so long.
 _ELSEWHERE_NS = NANOSECONDS // 2
-#: Events that overlap by less than this were one after the other: loads take a while to be steady.
+#: Events that do not tell and overlap by less than this were one after the other: loads take a while to be steady.
 _SETTLING_NS = NANOSECONDS // 4
 
 FusionInput = Tracks | ShelfEvents | GateEvent | ItemObservation
@@ -307,7 +307,7 @@ class CartFusion:
                 rival = _apart_ns(event, other, unknown_ns) < _TAKE_AND_PUT_NS
             else:
                 overlap_ns = min(event.end_ns, other.end_ns) - max(event.start_ns, other.start_ns)
-                rival = overlap_ns > _SETTLING_NS and _apart_ns(event, other, 0) < _ELSEWHERE_NS
+                rival = _apart_ns(event, other, 0 if overlap_ns > _SETTLING_NS else _ELSEWHERE_NS) < _ELSEWHERE_NS
                 if rival:
                     here = self._place_of(event) if here is None else here
                     rival = np.linalg.norm(here - recent.place) > _ONE_HAND_M

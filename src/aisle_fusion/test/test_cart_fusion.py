@@ -140,9 +140,16 @@ def test_two_reach_at_once_into_one_shelf():
     assert by_shopper(run(records)) == {"Ann": {"red": 1}, "Bob": {"green": 1}}
 
 
-def test_one_person_is_hardly_at_two_places_at_once():
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (shelf_event(12, 13, "1", {2: -0.1}), shelf_event(12, 13, "1", {11: -0.25})),
+        # Events that hardly overlap: when the plates changed tells more.
+        (shelf_event(12, 12.2, "1", {2: -0.1}, changed={2: 12.15}), shelf_event(12.1, 12.4, "1", {11: -0.25}, changed={11: 12.35})),
+    ],
+)
+def test_one_person_is_hardly_at_two_places_at_once(left: ShelfEvents, right: ShelfEvents):
     """Bob's hand is nearer to both, but he has only been at one of them; without the other event it would have been his."""
-    left, right = shelf_event(12, 13, "1", {2: -0.1}), shelf_event(12, 13, "1", {11: -0.25})
     ann, bob = [(11.5, 13, "1", 3.4)], [(11.5, 12.2, "1", 3.2), (12.2, 13, "1", 11)]
     alone_there = by_shopper(run(two_shoppers(left, ann=ann, bob=bob, ann_x=0.3, bob_x=0.7)))
     assert alone_there == {"Ann": {}, "Bob": {"red": 1}}
