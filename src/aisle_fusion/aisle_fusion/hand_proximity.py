@@ -39,6 +39,10 @@ _UNKNOWN_HAND_SHARE = 0.15
 _FAR_M = 4.0
 #: Spread of how far a body stands outside the reach (m), and the largest squared misfit of a body whose hands are seen.
 _OUTSIDE_M = 0.25
+#: Who has at least this ratio somewhere is in question. Whether a hand rests is told by so long (s) before and after, but for the time next
+#: to the change.
+_IN_QUESTION = 1.0
+_IDLE_S, _IDLE_GAP_S = 1.6, 0.4
 _LARGEST_MISFIT = 14.0
 
 
@@ -53,6 +57,12 @@ class ProximityConfig:
     )
     hand_tail: float = parameter(
         2.5, "The ratio falls with the distance to this power, squared: wrists are now and then quite wrong", 0.5, 20.0
+    )
+    idle_gain: float = parameter(
+        20.0,
+        "Where several are near: 1 + this is the divisor of the ratio of a hand that is there all the time, before and after, too",
+        0.0,
+        1000.0,
     )
     body_gain: float = parameter(25.0, "Likelihood ratio of a body in front of the plate whose hands are not seen", 1.0, 1000.0)
     body_floor: float = parameter(0.01, "Likelihood ratio of such a body that stood far away", 1e-9, 1.0)
@@ -220,7 +230,13 @@ class HandProximity:
         windows = self._windows(event, plates, start_ns, end_ns)
         for numbers, seen in front.seen([samples[session] for session in in_view], self._config.reach_m):
             found |= {in_view[number]: measured for number, *measured in zip(numbers, *self._seen(seen, windows), strict=True)}
-        return [Proximity(visit.session, *measured) for visit in present if (measured := found.get(visit.session)) is not None]
+        found = {session: measured for session, measured in found.items() if measured is not None}
+        near = [visit for visit in present if visit.session in found and found[visit.session][0].max() >= _IN_QUESTION]
+        if len(near) > 1 and self._config.idle_gain > 0.0:
+            for session, idle in self._idle(near, start_ns, end_ns, front, newer or {}).items():
+                ratio, distance = found[session]
+                found[session] = ratio / (1.0 + self._config.idle_gain * idle), distance
+        return [Proximity(visit.session, *found[visit.session]) for visit in present if visit.session in found]
 
     def _windows(self, event: ShelfEvent, plates: Sequence[Plate], start_ns: int, end_ns: int) -> list[_Window]:
         """By the times at which the event's plates changed; what is beside them goes with the strongest of them."""
@@ -234,6 +250,30 @@ class HandProximity:
             _Window(np.flatnonzero(times == time), max(start_ns, time - before_ns), min(end_ns, time + after_ns))
             for time in dict.fromkeys(times.tolist())
         ]
+
+    def _idle(
+        self, visits: Sequence[Visit], start_ns: int, end_ns: int, front: _ShelfFront, newer: Mapping[str, TrackLife]
+    ) -> dict[str, np.ndarray]:
+        """How much of the time before ``start_ns`` and after ``end_ns`` each one's hand was as near to each plate, share [P] by visit: the
+        lesser of the two. A hand that comes when something is taken has come for that; one that was there all the while may rest."""
+        gap_ns, long_ns = int(_IDLE_GAP_S * NANOSECONDS), int(_IDLE_S * NANOSECONDS)
+        samples = {visit.session: self._samples(visit, start_ns - long_ns, end_ns + long_ns, newer) for visit in visits}
+        in_view = [session for session, its in samples.items() if its is not None]
+        every = np.arange(len(front.width))
+        before, after = _Window(every, start_ns - long_ns, start_ns - gap_ns), _Window(every, end_ns + gap_ns, end_ns + long_ns)
+        found = {}
+        for numbers, seen in front.seen([samples[session] for session in in_view], self._config.reach_m):
+            parts = [part for window in (before, after) if (part := seen.during(window)) is not None]
+            if len(parts) == 2:
+                shares = np.minimum(*(np.nan_to_num(self._nearness(part)).max(axis=-1).mean(axis=-1) for part in parts))
+                found |= dict(zip([in_view[number] for number in numbers], shares.T, strict=True))
+        return found
+
+    def _nearness(self, seen: _Seen) -> np.ndarray:
+        """Of each hand at each time, 1 at the plate .. 0, [P, K, N, 2]; NaN where it is not known."""
+        config = self._config
+        near = _falling(seen.hand / np.sqrt(config.hand_deviation_m**2 + _WRIST_SHARE * seen.variance), config.hand_tail)
+        return seen.exactness * near
 
     def _front(self, event: ShelfEvent, plates: Sequence[Plate]) -> _ShelfFront:
         key = (event.gondola, event.shelf)
@@ -271,8 +311,7 @@ class HandProximity:
         aside, outside = median(seen.aside), median(seen.outside)
         body = self._body(aside, outside, median(seen.deviation))
         known = ~np.isnan(seen.hand[0])
-        near = _falling(seen.hand / np.sqrt(config.hand_deviation_m**2 + _WRIST_SHARE * seen.variance), config.hand_tail)
-        near = np.where(known, seen.exactness * near, _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, :, None, None]).max(axis=-1)
+        near = np.where(known, self._nearness(seen), _UNKNOWN_HAND_SHARE * (body / config.hand_gain)[:, :, None, None]).max(axis=-1)
         # Not the very nearest: one wrong wrist decides nothing.
         last = near.shape[-1] - 1
         nearness = quantile(near, 1.0 - min(_NEAR_QUANTILE * last, _MOST_NEARER) / max(last, 1))
