@@ -346,13 +346,24 @@ class ShopperSessions:
         orphans = [visit for visit in self.visits.values() if visit.orphaned]
         cost = np.array([[self._relink_cost(life, visit) for visit in orphans] for life in lives]).reshape(len(lives), len(orphans))
         # Where gates tell of everybody who comes in, somebody of whom they did not tell was in before.
-        known = np.array([self._came_without_entry(life, now_ns) for life in lives])
-        matches = _assign(np.where(known[:, None], cost / _FAR_RELINK, cost), 1.0)
+        known = [self._came_without_entry(life, now_ns) for life in lives]
+        stretch = [
+            [_FAR_RELINK if is_known and self._may_be_far(visit, life) else 1.0 for visit in orphans]
+            for is_known, life in zip(known, lives, strict=True)
+        ]
+        matches = _assign(cost / np.array(stretch).reshape(cost.shape), 1.0)
         for row, life in enumerate(lives):
             if row in matches:
                 self._relink(orphans[matches[row]], life, cost[row], orphans)
             elif known[row] or not self._gates_work(now_ns):
                 self._open_anonymous(life, now_ns)
+
+    def _may_be_far(self, visit: Visit, life: TrackLife) -> bool:
+        """Whether the person of a lost visit may have walked unseen to where a track began: not who was seen elsewhere then, and hardly who
+        vanished at an exit."""
+        old = self._history.get(visit.track) if visit.track else None
+        at_exit = old is not None and self._ended_at_exit(old, bool(self._store.on_floor(old.newest.position)[0]))
+        return visit.last_seen_ns <= life.first_ns and not at_exit
 
     def _came_without_entry(self, life: TrackLife, now_ns: int) -> bool:
         """While gates reported; old enough to be somebody."""

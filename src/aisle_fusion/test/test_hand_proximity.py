@@ -82,6 +82,19 @@ def test_a_wrong_time_does_not_rule_out_who_was_there():
     assert found["a"].ratio[0] > 1.0 > found["b"].ratio[0]
 
 
+def test_of_two_hands_at_the_plate_the_one_counts_that_came_for_it():
+    rests, comes = stands("a", 0.25).reach(1.0, 9.5, "1", 3), stands("b", 0.35).reach(4.8, 6.0, "1", 3)
+    event = shelf_event(5, 5.6, "1", {3: -0.1}, changed={3: 5.4})
+    both = measure(rests, comes, event=event)
+    assert both["b"].ratio[0] > 10 * both["a"].ratio[0]
+    # Who is there alone has taken it, however long the hand rests.
+    assert measure(rests, event=event)["a"].ratio[0] > 10 * both["a"].ratio[0]
+    # A hand may stay for what comes next, or have been there for what was before.
+    stays = stands("a", 0.25).reach(4.5, 9.5, "1", 3)
+    again = measure(stays, comes, event=event)
+    assert again["b"].ratio[0] < 2 * again["a"].ratio[0]
+
+
 def test_a_hand_at_another_shelf_above_is_not_at_this_plate():
     found = measure(stands("a", 0.25).reach(4.5, 6.5, "2", 3), stands("b", 0.25).reach(4.5, 6.5, "1", 3))
     assert found["b"].ratio[0] > 4 * found["a"].ratio[0]

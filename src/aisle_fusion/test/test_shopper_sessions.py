@@ -117,6 +117,13 @@ def test_who_is_inside_without_entry_is_whoever_was_lost_however_far_away():
     assert [shopper for shopper, *_ in Shop(tracks_of([lost, far], 20)).seen()] == ["", ""]
 
 
+def test_who_left_is_not_whoever_was_seen_elsewhere_meanwhile():
+    """A track began inside before Ann went, some steps from her; it is old enough to be a visit just when hers has vanished at the exit."""
+    other = Walker("c", (17.6, 1.5, -0.5), (29.0, 1.5, -0.5))
+    shop = Shop(tracks_of([enters_and_leaves("a", 1.0, 20.0, 0.5), other], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))
+    assert shop.seen() == [("Ann", ["a"], False), ("", ["c"], True)]
+
+
 def test_a_ghost_makes_no_visit():
     ghost = Walker("g", (5.0, 2.0, -1.0), (6.0, 2.1, -1.0))
     shop = Shop(tracks_of([enters_and_leaves("a", 1.0, 20.0, 0.5), ghost], 30), gate_heartbeats(30, (1.0, "in", "Ann"), (20.0, "out", "")))

@@ -9,6 +9,7 @@ what each camera should see) is asked of a ``Scene``.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,7 @@ class FloorTrackerConfig(ExistenceConfig):
     appearance_weight: float = parameter(10.0, "What a cosine of 1 between two embeddings says, as -2 log-likelihood", 0.0, 100.0)
     even_similarity: float = parameter(0.5, "Cosine of embeddings that speaks neither for the same person nor for another", -1.0, 1.0)
     cluster_gate: float = parameter(9.2, "The same between two cameras' detections of a new person (9.2: 99 %)", 1.0, 100.0)
+    newcomers: float = parameter(0.2, "People who come in through an entrance, per second and m^2 before it", 1e-6, 10.0)
     shadow_gate: float = parameter(30.0, "Within this of a person a detection of a camera that misses him begins no other", 0.0, 400.0)
     vaguest_m: float = parameter(0.5, "Detections with a greater standard deviation begin no person, m", 0.05, 5.0)
     floor_margin_m: float = parameter(0.2, "Persons up to this far outside the floor are still followed, m", 0.0, 2.0)
@@ -53,6 +55,9 @@ class Scene(Protocol):
 
     def at_exit(self, positions: np.ndarray) -> np.ndarray:
         """bool [N]: where an unseen person has most likely left."""
+
+    def at_entrance(self, positions: np.ndarray) -> np.ndarray:
+        """bool [N]: where a new person is most likely first seen."""
 
     def silence(self, positions: np.ndarray) -> np.ndarray:
         """float64 [cameras, N]: logarithm of how likely each camera is not to find a person there."""
@@ -159,7 +164,7 @@ class FloorTracker:
         dt_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / NANOSECONDS
         self._stamp_ns = stamp_ns
         self._updater.predict(self.people, dt_s, stamp_ns)
-        owner, free = self._associate(detections)
+        owner, free = self._associate(detections, dt_s)
         some_near = len(self.people) > 0 and self._judge(reporting, detections, owner, dt_s, stamp_ns)
         if np.count_nonzero(free):
             self._begin_people(detections, owner, free.nonzero()[0], stamp_ns)
@@ -168,7 +173,7 @@ class FloorTracker:
         self._confirm()
         return owner
 
-    def _associate(self, detections: FloorDetections) -> tuple[np.ndarray, np.ndarray]:
+    def _associate(self, detections: FloorDetections, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Person of each detection (-1: none), confirmed persons first, and which of the others are free to begin somebody (bool [M]):
         no shadows of those who are there.
 
@@ -178,6 +183,7 @@ class FloorTracker:
         if not len(people) or not len(detections):
             return owner, owner < 0
         found = innovations(people.means, people.covariances, detections)
+        self._let_in(found, detections, dt_s)
         if detections.embeddings is not None:
             found = dataclasses.replace(found, similarity=similarities(people.appearances, detections.embeddings))
         free = owner < 0
@@ -188,6 +194,14 @@ class FloorTracker:
                 free = owner < 0
         self._updater.update(people, detections, owner, found.distance)
         return owner, free & ~self._shadows(found, detections, owner)
+
+    def _let_in(self, found: Innovations, detections: FloorDetections, dt_s: float) -> None:
+        """Takes detections at an entrance from those who have not been seen for so long that a newcomer is likelier: writes infinite
+        distances to ``found`` where the density of the person's place there is less than that of newcomers in this slot."""
+        entering = self._scene.at_entrance(detections.positions)
+        if np.count_nonzero(entering) and dt_s > 0.0:
+            least = -2.0 * math.log(2.0 * math.pi * self._config.newcomers * dt_s)
+            found.distance[entering & (found.distance + found.log_determinant > least)] = np.inf
 
     def _shadows(self, found: Innovations, detections: FloorDetections, owner: np.ndarray) -> np.ndarray:
         """bool [M]: near a person whom the detection's frame shows by no other detection: most likely that person, badly placed."""

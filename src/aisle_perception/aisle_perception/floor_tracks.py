@@ -201,6 +201,9 @@ class OpenFloor:
     def at_exit(self, positions: np.ndarray) -> np.ndarray:
         return np.zeros(len(positions), dtype=bool)
 
+    def at_entrance(self, positions: np.ndarray) -> np.ndarray:
+        return np.zeros(len(positions), dtype=bool)
+
     def silence(self, positions: np.ndarray) -> np.ndarray:
         return np.zeros((self._cameras, len(positions)))
 

@@ -7,6 +7,7 @@ with covariance and given to the ``FloorTracker``; then heads and wrists are tri
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ from aisle_perception.floor_tracker import Associator, Deleter, FloorTracker, Fl
 from aisle_perception.lens_table import LensTable
 from aisle_perception.packed_tracks import ROW_SIZE, PackedTracks, unpacked
 from aisle_perception.view_coverage import ViewCoverage
-from aisle_store.store import Store
+from aisle_store.store import Gate, GateKind, Store
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,28 @@ class TrackerConfig(BodyConfig, BodyPointConfig, FloorTrackerConfig):
     max_lateness_s: float = parameter(0.5, "A camera that lags more than this is not waited for, s", 0.01, 10.0)
     output_period_s: float = parameter(0.1, "Frames within this time make one step of the tracker and one output, s", 0.01, 2.0)
     least_score: float = parameter(0.3, "Detections with a lower score are not used", 0.0, 1.0)
+    entrance_reach_m: float = parameter(1.0, "Persons first seen this near to an entrance have most likely just come in, m", 0.0, 5.0)
     gate_reach_m: float = parameter(0.5, "Persons unseen this near to a gate have most likely left, m", 0.0, 3.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Gates on the floor, ``starts`` and ``spans`` float64 [G, 2] m, and what is within ``reach_m`` of them."""
+
+    starts: np.ndarray
+    spans: np.ndarray
+    reach_m: float
+
+    @classmethod
+    def of(cls, gates: Iterable[Gate], reach_m: float) -> _Lines:
+        ends = np.array([gate.ends for gate in gates], dtype=float).reshape(-1, 2, 2)
+        return cls(ends[:, 0].copy(), ends[:, 1] - ends[:, 0], reach_m)
+
+    def near(self, positions: np.ndarray) -> np.ndarray:
+        """bool [N] of positions [N, 2]."""
+        near = np.empty(len(positions), dtype=bool)
+        aisle_kernels.near_lines(self.reach_m, self.starts, self.spans, positions, near)
+        return near
 
 
 class StoreScene:
@@ -43,18 +65,19 @@ class StoreScene:
 
     def __init__(self, store: Store, config: TrackerConfig) -> None:
         self._store = store
-        self._gate_reach_m = config.gate_reach_m
-        ends = np.array([gate.ends for gate in store.gates.values()], dtype=float).reshape(-1, 2, 2)
-        self._gate_starts, self._gate_spans = ends[:, 0].copy(), ends[:, 1] - ends[:, 0]
+        self._gates = _Lines.of(store.gates.values(), config.gate_reach_m)
+        entrances = [gate for gate in store.gates.values() if gate.kind in (GateKind.ENTRANCE, GateKind.BOTH)]
+        self._entrances = _Lines.of(entrances, config.entrance_reach_m)
         self._coverage = ViewCoverage(store.cameras, store.floor, config.detection_probability)
 
     def on_floor(self, positions: np.ndarray, margin: float = 0.0) -> np.ndarray:
         return self._store.on_floor(positions, margin)
 
     def at_exit(self, positions: np.ndarray) -> np.ndarray:
-        near = np.empty(len(positions), dtype=bool)
-        aisle_kernels.near_lines(self._gate_reach_m, self._gate_starts, self._gate_spans, positions, near)
-        return near
+        return self._gates.near(positions)
+
+    def at_entrance(self, positions: np.ndarray) -> np.ndarray:
+        return self._entrances.near(positions)
 
     def silence(self, positions: np.ndarray) -> np.ndarray:
         return self._coverage.silence(positions)

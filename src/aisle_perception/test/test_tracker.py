@@ -158,6 +158,21 @@ def test_somebody_unseen_for_two_seconds_keeps_his_track() -> None:
     assert max(t.unseen_s for o in out for t in o.tracks) > 1.5
 
 
+def test_who_comes_in_is_not_taken_for_somebody_unseen_for_long() -> None:
+    """One stands hidden for two seconds, when another comes in through the door."""
+    hidden = range(30, 50)
+
+    def places(step: float) -> list[np.ndarray]:
+        standing = [] if int(step) in hidden else [np.array([3.0, 2.0])]
+        return standing + ([np.array([0.12 * (step - 46), 2.3])] if step >= 47 else [])
+
+    store = room(2)
+    out = _run(store, _recording(store, 66, places))
+    where = {t.track: t.position for t in out[-1].tracks}
+    assert where["t1"] == pytest.approx([3.0, 2.0], abs=0.2)
+    assert where["t2"] == pytest.approx([2.4, 2.3], abs=0.2)
+
+
 def test_a_false_detection_here_and_there_is_no_person() -> None:
     store = room()
     records = _recording(store, 60, lambda step: [np.array([3.0, 2.0])])
