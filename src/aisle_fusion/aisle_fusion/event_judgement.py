@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aisle_contract.config import parameter
-from aisle_contract.records import ShelfEvent
+from aisle_contract.records import NANOSECONDS, ShelfEvent
 from aisle_fusion.dynamic_planogram import Planogram, PlanogramConfig, Stray
 from aisle_fusion.hand_proximity import Proximity
 from aisle_fusion.item_likelihood import PLACES_PER_PLATE, ItemLikelihood, ProductWeights, WeightConfig
@@ -43,6 +43,8 @@ _MOST_PAIRS = 25
 #: Plates whose change is this share of the event's, or is clear of noise and goods by itself, may be those of one of two moves.
 _ACTIVE_SHARE = 0.08
 _CLEAR_DEVIATIONS, _LEAST_CLEAR_KG = 5.0, 0.015
+#: Two moves rarely fall into one event that is over so soon (s); from the second on they do as often as they do.
+_BRIEF_S = (0.5, 1.0)
 #: What sights of things in hands may add to a pair, at most that is thought of (nats).
 _PAIR_SIGHT = 6.0
 #: A hand near the plates tells no more than this (nats) about a second person in the same event.
@@ -65,6 +67,9 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     restock_share: float = parameter(0.05, "How often people who are not known put goods on the shelves, against put-backs", 0.0, 10.0)
     pair_share: float = parameter(0.03, "Share of events that are two moves of one person in one", 0.0, 0.5)
     two_people_share: float = parameter(0.02, "Share of events that are a move each of two people", 0.0, 0.5)
+    brief_share: float = parameter(
+        0.25, "Both of these shares in events of up to half a second, against those of a second or more", 0.001, 1.0
+    )
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
     both_hands_share: float = parameter(0.05, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
@@ -126,6 +131,8 @@ class EventJudge:
         self.ratios = self._ratios_near(self._likelihood.share)
         self._something_seen = bool(scene.sights)
         self._log_two_people = math.log(config.two_people_share / max(config.pair_share, 1e-12) + 1e-300)
+        lasted_s = (event.end_ns - event.start_ns) / NANOSECONDS
+        self._log_pair = math.log(float(np.interp(lasted_s, _BRIEF_S, (config.brief_share, 1.0))) * config.pair_share + 1e-300)
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self._sides_at: dict[bytes | tuple[str, bytes], list[tuple[str, float]]] = {}
         self._ratios_by_plates: dict[bytes, dict[str, float]] = {}
@@ -445,7 +452,7 @@ class EventJudge:
         best = np.argsort(-fit, kind="stable")[: 4 * _MOST_PAIRS]
         # Nobody is nearer than that, and nothing in a hand is clearer.
         least -= (
-            _log(self._config.pair_share)
+            self._log_pair
             + 2 * max(0.0, float(np.log(max(self.ratios.values(), default=1.0))))
             + (_PAIR_SIGHT if self._something_seen else 0.0)
         )
@@ -510,7 +517,7 @@ class EventJudge:
         least: float,
     ) -> list[Candidate]:
         items, place = (first, second), float(np.exp(log_place))
-        base = weight + _log(self._config.pair_share)
+        base = weight + self._log_pair
         for product, count in items:
             base += _LOG_COUNT_PRIOR[abs(count)]
             if count > 0 and product not in self._standing:
