@@ -58,6 +58,8 @@ _BACKLOG_NS = NANOSECONDS // 2
 _FORESEEN_HYPOTHESES = 10
 #: A slow lift is reported in so many parts at most.
 _MOST_PARTS = 3
+#: A shelf that came to rest a little otherwise moved no goods: from this probability on nobody is doubted for it.
+_SURELY_NOTHING = 0.95
 #: Events at one time and this near to each other (m) may be one hand's.
 _ONE_HAND_M = 0.25
 #: Taking one thing and putting another takes one hand at least so long; so long must an event last that may be both, if it does not tell.
@@ -397,11 +399,12 @@ class CartFusion:
         event = judged.event
         if math.fsum(p for judgement, p in posterior.items() if any(move.visit for move in judgement)) >= 0.5:
             return
-        nothing = posterior.get((), 0.0) >= 0.5
-        if nothing and abs(judged.change) < _GOODS_SHARE * self._lightest_kg[event.gondola, event.shelf]:
+        nothing = posterior.get((), 0.0)
+        too_light = abs(judged.change) < _GOODS_SHARE * self._lightest_kg[event.gondola, event.shelf]
+        taken = judged.change < 0
+        if (taken and nothing >= _SURELY_NOTHING) or (nothing >= 0.5 and too_light):
             return
         self._events_unattributed += 1
-        taken = judged.change < 0
         what = f"{abs(judged.change) * 1e3:.0f} g {'taken from' if taken else 'put on'} gondola {event.gondola} shelf {event.shelf}"
         text = f"{what}, plates {', '.join(event.plates)}: no visit explains it"
         level, code = (AlertLevel.WARN, "unattributed_pick") if taken else (AlertLevel.INFO, "unattributed_put")

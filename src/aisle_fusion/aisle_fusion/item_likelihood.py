@@ -30,6 +30,9 @@ _LOAD_SPREADS = (0.35, 0.7)
 _LEAST_DOUBT, _LEAST_GAIN_DOUBT = 0.004, 0.008
 #: Beside a plate that carries this share of a load patterns may be off by their whole deviation; far from it by this share of that.
 _MUCH_OF_A_LOAD, _LEAST_REACH = 0.25, 0.1
+#: A plate with less than the first of these shares of a load carries none of it: the shelf bends, and the plate errs. With the second it
+#: carries all that it shows. The same for one that changes the other way, which is a move of its own if it is much.
+_CARRIES, _OPPOSES = (0.02, 0.1), (0.06, 0.14)
 #: Judgements less probable than this teach nothing: learning from a wrong guess would make it come true.
 _SURE = 0.9
 #: Nor do readings that are off by more standard deviations than this.
@@ -46,16 +49,16 @@ _LARGEST_PIECE_SPREAD = 0.06
 class WeightConfig:
     """Parameters of ``ItemLikelihood`` and ``ProductWeights``."""
 
-    gain_deviation: float = parameter(0.038, "Gain error of one plate, one standard deviation, before sales tell of it", 0.0, 0.5)
+    gain_deviation: float = parameter(0.035, "Gain error of one plate, one standard deviation, before sales tell of it", 0.0, 0.5)
     gain_sales: float = parameter(10.0, "That is as sure as so many sales make it", 0.1, 1e6)
     offset_deviation_kg: float = parameter(
-        0.0015, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
+        0.001, "Error of an event's weight beside the scale's noise, one standard deviation (kg)", 0.0, 1.0
     )
     catalogue_deviation: float = parameter(0.01, "Error of the catalogue's weights, as a share of them", 0.0, 1.0)
     outlier_share: float = parameter(0.005, "Share of events whose weight is off by several times more than that", 0.0, 0.9)
     outlier_scale: float = parameter(3.0, "How many times more", 1.0, 20.0)
     pattern_deviation: float = parameter(
-        0.1, "Error of a plate's share of a load on it or beside it, as a share of the whole load", 0.01, 1.0
+        0.12, "Error of a plate's share of a load on it or beside it, as a share of the whole load", 0.01, 1.0
     )
     nothing_share: float = parameter(0.01, "Share of events that are no item at all (a hand pressed, the shelf was pushed)", 0.0, 0.5)
     nothing_scale_kg: float = parameter(0.02, "Mean absolute change of such events (kg)", 0.001, 5.0)
@@ -171,6 +174,9 @@ class ItemLikelihood:
         self.places = (np.arange(count * PLACES_PER_PLATE) + 0.5) / PLACES_PER_PLATE
         self.patterns = load_patterns(count)
         self.share = np.abs(self.change) / self.size if self.size > 0 else np.full(count, 1.0 / count)
+        counted = _counted(self.change, self.share)
+        self._one_total = float(counted @ self.change)
+        self._one_variance = float(np.square(counted) @ np.where(self.change != 0.0, np.square(self._deviation), 0.0))
         # Gain errors of plates are independent: the more of them share a load, the less its sum is off.
         self._shelf: ShelfKey = (event.gondola, event.shelf)
         gain, variance = weights.gains.of(self._shelf, count)
@@ -184,8 +190,8 @@ class ItemLikelihood:
         weights = self._weights
         row = weights.index[product]
         expected, doubt, spread = weights.kg[row], weights.variance[row], weights.piece_variance[row]
-        measured = abs(self.total) / pieces
-        noise = (self.total_deviation**2 + self._config.offset_deviation_kg**2) / pieces**2
+        measured = abs(self._one_total) / pieces
+        noise = (self._one_variance + self._config.offset_deviation_kg**2) / pieces**2
         weights.observe(product, measured / self._gain, noise + self._gain_variance * measured**2, probability)
         rest = (noise + spread / pieces + doubt) / expected**2
         weights.gains.observe(self._shelf, self.share, measured / expected - 1.0, rest, probability)
@@ -196,25 +202,27 @@ class ItemLikelihood:
         ``rows``, ``counts`` int [..., items]: rows of ``ProductWeights`` and the pieces of each.
         """
         masses, variances = self._loads(rows, counts)
-        return self._weight(masses.sum(axis=-1), np.square(masses).sum(axis=-1), variances.sum(axis=-1))
+        sums = masses.sum(axis=-1), np.square(masses).sum(axis=-1), variances.sum(axis=-1)
+        return self._weight(*sums, self._one_total, self._one_variance)
 
     def pair_weights(self, rows: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """As ``weight`` [N], of pairs of moves: ``rows``, ``counts`` int [M] of the moves, ``first``, ``second`` int [N]: their numbers."""
         masses, variances = self._loads(rows, counts)
         sums = (values[first] + values[second] for values in (masses, np.square(masses), variances))
-        return self._weight(*sums)
+        return self._weight(*sums, self.total, self.total_deviation**2)
 
     def _loads(self, rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signed masses (kg) of some pieces each, and what is not known of them as a variance (kg^2)."""
         weights = self._weights
         return weights.kg[rows] * counts, np.abs(counts) * weights.piece_variance[rows] + counts**2 * weights.variance[rows]
 
-    def _weight(self, mass: np.ndarray, square: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """As ``weight``, from the sums over all items of their masses (kg), of these squared, and of their variances (kg^2)."""
+    def _weight(self, mass: np.ndarray, square: np.ndarray, variance: np.ndarray, total: float, scale_variance: float) -> np.ndarray:
+        """As ``weight``, from the sums over all items of their masses (kg), of these squared, and of their variances (kg^2), against the
+        ``total`` (kg) that was measured with the scale's ``scale_variance`` (kg^2)."""
         config = self._config
-        noise = self.total_deviation**2 + config.offset_deviation_kg**2
+        noise = scale_variance + config.offset_deviation_kg**2
         deviation = np.sqrt(noise + variance + self._gain_variance * square)
-        error = self.total - self._gain * mass
+        error = total - self._gain * mass
         usual = (1 - config.outlier_share) * _normal(error, deviation)
         odd = config.outlier_share * _normal(error, deviation * config.outlier_scale)
         return np.log(usual + odd + 1e-300)
@@ -308,6 +316,12 @@ class ItemLikelihood:
         """``residual`` kg [..., plates]; ``near`` kg [..., plates]: the loads on each plate and beside it."""
         variance = self._deviation**2 + (self._config.pattern_deviation * near) ** 2
         return _student(residual**2 / (4 * variance))
+
+
+def _counted(change: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """By how much [plates] each plate's change counts in the weight of one load that lies on the plates by ``share`` [plates]."""
+    with_the_load = change * change.sum() >= 0.0
+    return np.where(with_the_load, np.interp(share, _CARRIES, (0.0, 1.0)), np.interp(share, _OPPOSES, (0.0, 1.0)))
 
 
 @lru_cache(maxsize=64)

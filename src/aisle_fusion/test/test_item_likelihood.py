@@ -34,6 +34,14 @@ def test_weight_prefers_the_product_that_weighs_as_much_and_the_right_count():
     assert density(one, ("green", -1)) > density(one, ("green", 1)) + 5
 
 
+def test_plates_that_only_bend_do_not_weigh():
+    """Beside a load plates err by a few per cent of it; a tenth of it lies there."""
+    alone, bent = likelihood({7: -0.1}), likelihood({6: 0.003, 7: -0.1, 8: 0.003})
+    assert density(bent, ("red", -1)) > density(alone, ("red", -1)) - 0.3
+    lies_over = likelihood({6: -0.01, 7: -0.08, 8: -0.01})
+    assert density(lies_over, ("red", -1)) > density(likelihood({7: -0.08}), ("red", -1)) + 3
+
+
 def test_an_odd_reading_does_not_exclude_the_truth():
     """538 g have been read as 587 g over a shelf of a real store."""
     assert density(likelihood({7: -0.1 * 587 / 538}), ("red", -1)) > np.log(1.0)
