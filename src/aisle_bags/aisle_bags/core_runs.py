@@ -56,14 +56,15 @@ class CoreRun:
 
     def __iter__(self) -> Iterator[tuple[Moment, StepResult | Record]]:
         number, core, fed = self.number, self._core, Counter[str]()
-        for (stamp_ns, _, _), record in self._records:
+        for placed in self._records:
             if core is None:
-                yield (stamp_ns, number), record
+                yield from (((stamp_ns, number), record) for stamp_ns, _, _, _, record in placed)
                 continue
-            fed[type(record).__name__] += 1
-            step = core.step(record)
-            if step.records or step.warnings:
-                yield (stamp_ns, number), step
+            fed.update(type(record).__name__ for *_, record in placed)
+            for stamp_ns, _, _, _, record in placed:
+                step = core.step(record)
+                if step.records or step.warnings:
+                    yield (stamp_ns, number), step
         self.closing = Closing(StepResult(), []) if core is None else closing(core, fed)
         self.closing.step.warnings.extend(self._records.warnings)
 

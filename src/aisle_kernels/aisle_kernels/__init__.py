@@ -108,12 +108,15 @@ Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
 ``chunk_messages(chunk, offset, wanted)``
     messages of a chunk whose channels' places in ``wanted`` (65536 bytes) are not 0: tuples (log time, ``offset``, channel, data, publish
     time, sequence); ValueError for records that do not fit into it
-``person_sizes(message, start, count)``
-    how many numbers the keypoints and the embedding of each of ``count`` persons have, which stand from ``start`` to the message's end;
-    None where they differ or do not fit
 ``made(class, names, values)``
     an object of a class with ``__slots__`` whose attributes ``names`` (a tuple) have these ``values`` (a tuple): what the constructor of
     a frozen dataclass gives, at a fifth of the time
+``record_form(class, names, values, array class, number type, same, counts)``
+    a handle for the two below: what the messages of a topic have in common. After the stamp come the bytes ``same``, as far as they count
+    (bits of ``counts``, as many bytes), then how many numbers or persons follow. Their records, of that class, have the attributes
+    ``names``: the stamp, ``values``, then arrays
+``scale_reading(form, message)``, ``person_detections(form, message)``
+    the record, with arrays of its own; None for a message that is not like that, or whose persons differ in what they have
 """
 
 from aisle_kernels._compiled import (
@@ -142,13 +145,15 @@ from aisle_kernels._compiled import (
     off_level,
     open_bins,
     pair_misfits,
-    person_sizes,
+    person_detections,
     plate_levels,
     pop_means,
     predict,
     project,
+    record_form,
     sample_bins,
     sample_stream,
+    scale_reading,
     set_thresholds,
     settled_shares,
     shadows,
@@ -191,13 +196,15 @@ __all__ = [
     "off_level",
     "open_bins",
     "pair_misfits",
-    "person_sizes",
+    "person_detections",
     "plate_levels",
     "pop_means",
     "predict",
     "project",
+    "record_form",
     "sample_bins",
     "sample_stream",
+    "scale_reading",
     "set_thresholds",
     "settled_shares",
     "shadows",

@@ -136,13 +136,72 @@ def test_records_that_do_not_fit_into_a_chunk_are_told(end: bytes) -> None:
         aisle_kernels.chunk_messages(message(3, 11, b"ab") + end, 0, bytearray(65536))
 
 
-def test_persons_are_measured_only_where_all_are_alike() -> None:
-    def person(keypoints: int, embedding: int) -> bytes:
-        return bytes(20) + struct.pack("<I", keypoints) + bytes(4 * keypoints) + struct.pack("<I", embedding) + bytes(4 * embedding)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Persons:
+    stamp_ns: int
+    camera: str
+    boxes: np.ndarray
+    scores: np.ndarray
+    keypoints: np.ndarray | None
+    embeddings: np.ndarray | None
 
-    assert aisle_kernels.person_sizes(b"head" + person(51, 2) * 2 + b"xyz", 4, 2) == (51, 2)
-    for data, count in ((person(51, 2) + person(51, 3), 2), (person(51, 2), 2), (person(51, 2) * 2, 1), (person(51, 2)[:-1], 1), (b"", 0)):
-        assert aisle_kernels.person_sizes(data, 0, count) is None
+
+def persons_form(names: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Persons))) -> object:
+    return aisle_kernels.record_form(Persons, names, ("7",), np.ndarray, np.dtype(np.float32), b"same", b"\xff\xff\0\xff")
+
+
+def persons_message(*persons: tuple[int, int], same: bytes = b"same", count: int | None = None) -> bytes:
+    """Of persons with so many numbers in keypoints and embedding, which count up from 0."""
+    words = []
+    for keypoints, embedding in persons:
+        words += [*range(5), struct.unpack("<f", struct.pack("<I", keypoints))[0], *range(keypoints)]
+        words += [struct.unpack("<f", struct.pack("<I", embedding))[0], *range(embedding)]
+    front = struct.pack("<4siI", b"\0\1\0\0", -2, 5) + same + struct.pack("<I", len(persons) if count is None else count)
+    return front + struct.pack(f"<{len(words)}f", *words)
+
+
+def test_persons_are_read_where_all_are_alike() -> None:
+    found = aisle_kernels.person_detections(persons_form(), persons_message((51, 2), (51, 2)) + b"xyz")
+    assert (found.stamp_ns, found.camera) == (-2 * 10**9 + 5, "7")
+    np.testing.assert_array_equal(found.boxes, [[0, 1, 2, 3]] * 2)
+    np.testing.assert_array_equal(found.scores, [4, 4])
+    np.testing.assert_array_equal(found.keypoints, np.broadcast_to(np.arange(51).reshape(17, 3), (2, 17, 3)))
+    np.testing.assert_array_equal(found.embeddings, [[0, 1]] * 2)
+    nobody = aisle_kernels.person_detections(persons_form(), persons_message(same=b"sa?e"))
+    assert (nobody.boxes.shape, nobody.scores.shape, nobody.keypoints, nobody.embeddings) == ((0, 4), (0,), None, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        persons_message((51, 2), (51, 3)),
+        persons_message((51, 2), (0, 2)),
+        persons_message((50, 2)),
+        persons_message((51, 2), count=2),
+        persons_message((51, 2), (51, 2), count=1),
+        persons_message((51, 2))[:-1],
+        persons_message((51, 2), count=2**32 - 1),
+        persons_message((51, 2), same=b"none"),
+        persons_message()[:-1],
+        b"\0\0" + persons_message()[2:],
+        b"",
+    ],
+)
+def test_persons_are_not_read_where_they_differ_or_do_not_fit(message: bytes) -> None:
+    assert aisle_kernels.person_detections(persons_form(), message) is None
+
+
+def test_forms_that_do_not_fit_their_records_are_refused() -> None:
+    with pytest.raises(ValueError, match="as many names as"):
+        aisle_kernels.person_detections(persons_form(("stamp_ns", "camera")), persons_message())
+    with pytest.raises(AttributeError, match="faces"):
+        aisle_kernels.person_detections(persons_form(("stamp_ns", "camera", "faces", "scores", "boxes", "keypoints")), persons_message())
+    with pytest.raises(TypeError, match="a class, a tuple of names"):
+        persons_form(["stamp_ns"])
+    with pytest.raises(ValueError, match="argument 7 has 3 numbers, expected 4"):
+        aisle_kernels.record_form(Persons, ("stamp_ns",), (), np.ndarray, np.dtype(np.float32), b"same", b"\xff\xff\xff")
+    with pytest.raises(ValueError, match="incorrect name"):
+        aisle_kernels.person_detections(lenses(), persons_message())
 
 
 def test_what_may_not_be_written_to_is_refused() -> None:
