@@ -190,6 +190,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
         try:
             with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
                 tasks = [(number, replace(task, for_crossing=True) if isinstance(task, TrackerTask) else task) for number, task in tasks]
+                reader.read_side_by_side(len(tasks))
                 runs = run_here(tasks, lambda topics: ((m.log_time_ns, m.topic, reader.record(m)) for m in reader.messages(topics)))
                 batch: list[_Sent] = []
                 together = 1

@@ -15,7 +15,7 @@ from aisle_contract.records import NANOSECONDS, Record
 
 #: Log time (ns), full topic name, record: as a bag has them.
 Logged = tuple[int, str, Record]
-#: Stamp (ns), full topic name, number among all entries, log time (ns), record. The first three say where it stands; no two are equal there.
+#: Stamp (ns), full topic name, number among all entries, log time (ns), record. The first three say where it stands, no two the same.
 Placed = tuple[int, str, int, int, Record]
 
 #: Far more than any core waits for a record.

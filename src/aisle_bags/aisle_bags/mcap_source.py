@@ -106,6 +106,10 @@ class McapSource:
                 except ValueError as error:
                     raise _damaged(self.path, error) from error
 
+    def read_side_by_side(self, readings: int) -> None:
+        """So many calls of ``messages`` will go on at the same time: what they share is decompressed once."""
+        self._chunks.readings = readings
+
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them, if it does."""
         for name, values in self.metadata_records():
