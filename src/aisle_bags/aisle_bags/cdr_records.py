@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aisle_contract.records import NANOSECONDS, PersonDetections, ScaleReading
-from aisle_kernels import person_detections, record_form, scale_reading
+from aisle_kernels import person_detections, record_class, record_form, scale_reading
 
 _LITTLE_ENDIAN = b"\x00\x01"
 #: The encapsulation header, which alignment does not count.
@@ -135,10 +135,10 @@ class _Decoder:
 
 @dataclass(frozen=True)
 class _Message:
-    """A kind of message: ``lay_out`` reads its fields and gives the record's attributes between stamp and arrays; ``read`` makes the
-    record."""
+    """A kind of message: ``records`` is the handle of their class; ``lay_out`` reads the fields and gives the record's attributes between
+    stamp and arrays; ``read`` makes the record."""
 
-    kind: type
+    records: Any
     lay_out: Callable[[_Layout], tuple[Any, ...]]
     read: Callable[[Any, bytes], Any]
 
@@ -146,8 +146,7 @@ class _Message:
         """What the messages of a topic have in common, learnt from one. Raises what ``_Layout`` raises."""
         layout = _Layout(data)
         values = self.lay_out(layout)
-        names = tuple(field.name for field in dataclasses.fields(self.kind))
-        return record_form(self.kind, names, values, np.ndarray, _FLOAT, *layout.between_stamp_and_count())
+        return record_form(self.records, values, np.ndarray, _FLOAT, *layout.between_stamp_and_count())
 
 
 def _lay_out_scales(layout: _Layout) -> tuple[Any, ...]:
@@ -167,8 +166,12 @@ def _lay_out_detections(layout: _Layout) -> tuple[Any, ...]:
     return camera, width, height
 
 
+def _made_as(kind: type) -> Any:
+    return record_class(kind, tuple(field.name for field in dataclasses.fields(kind)))
+
+
 _MESSAGES = {
-    "aisle_msgs/msg/ScaleReading": _Message(ScaleReading, _lay_out_scales, scale_reading),
+    "aisle_msgs/msg/ScaleReading": _Message(_made_as(ScaleReading), _lay_out_scales, scale_reading),
     # Whose persons all have equally many keypoints and equally long embeddings, as detectors give them.
-    "aisle_msgs/msg/PersonDetectionArray": _Message(PersonDetections, _lay_out_detections, person_detections),
+    "aisle_msgs/msg/PersonDetectionArray": _Message(_made_as(PersonDetections), _lay_out_detections, person_detections),
 }

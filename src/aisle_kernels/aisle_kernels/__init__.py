@@ -108,15 +108,18 @@ Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
 ``chunk_messages(chunk, offset, wanted)``
     messages of a chunk whose channels' places in ``wanted`` (65536 bytes) are not 0: tuples (log time, ``offset``, channel, data, publish
     time, sequence); ValueError for records that do not fit into it
-``made(class, names, values)``
-    an object of a class with ``__slots__`` whose attributes ``names`` (a tuple) have these ``values`` (a tuple): what the constructor of
-    a frozen dataclass gives, at a fifth of the time
-``record_form(class, names, values, array class, number type, same, counts)``
+``record_class(class, names)``
+    a handle for those below: a class with ``__slots__``, and its attributes in the order in which they are given. Objects are made as by
+    the constructor of a frozen dataclass, at a fifth of the time
+``record_form(record class, values, array class, number type, same, counts)``
     a handle for the two below: what the messages of a topic have in common. After the stamp come the bytes ``same``, as far as they count
-    (bits of ``counts``, as many bytes), then how many numbers or persons follow. Their records, of that class, have the attributes
-    ``names``: the stamp, ``values``, then arrays
+    (bits of ``counts``, as many bytes), then how many numbers or persons follow. The attributes of their records are the stamp, ``values``,
+    then arrays
 ``scale_reading(form, message)``, ``person_detections(form, message)``
     the record, with arrays of its own; None for a message that is not like that, or whose persons differ in what they have
+``unpacked_tracks(track class, point class, people, known bool [N, 3], positions, velocities, covariances, points, spreads)``
+    a tuple of tracks (``aisle_perception.packed_tracks``), whose arrays are the N or 3N of which the last five consist; ``people``: a list
+    of N tuples (track, existence, unseen_s)
 """
 
 from aisle_kernels._compiled import (
@@ -139,7 +142,6 @@ from aisle_kernels._compiled import (
     late_samples,
     learn_noise,
     lenses,
-    made,
     merged,
     near_lines,
     off_level,
@@ -150,6 +152,7 @@ from aisle_kernels._compiled import (
     pop_means,
     predict,
     project,
+    record_class,
     record_form,
     sample_bins,
     sample_stream,
@@ -166,6 +169,7 @@ from aisle_kernels._compiled import (
     triangulate,
     trust,
     undistort,
+    unpacked_tracks,
     update_points,
     watch_plates,
 )
@@ -190,7 +194,6 @@ __all__ = [
     "late_samples",
     "learn_noise",
     "lenses",
-    "made",
     "merged",
     "near_lines",
     "off_level",
@@ -201,6 +204,7 @@ __all__ = [
     "pop_means",
     "predict",
     "project",
+    "record_class",
     "record_form",
     "sample_bins",
     "sample_stream",
@@ -217,6 +221,7 @@ __all__ = [
     "triangulate",
     "trust",
     "undistort",
+    "unpacked_tracks",
     "update_points",
     "watch_plates",
 ]

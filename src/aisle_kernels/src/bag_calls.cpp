@@ -43,20 +43,10 @@ PyObject* chunk_messages(Values values, Py_ssize_t given) {
     return found.given_away();
 }
 
-PyObject* made(Values values, Py_ssize_t given) {
-    if (given != 3 || !PyType_Check(values[0]) || !PyTuple_Check(values[1]) || !PyTuple_Check(values[2]) ||
-        PyTuple_GET_SIZE(values[1]) != PyTuple_GET_SIZE(values[2])) {
-        PyErr_SetString(PyExc_TypeError, "made: expected a class, a tuple of names and a tuple of as many values");
-        throw PythonError{};
-    }
-    return made_object(values[0], values[1], &PyTuple_GET_ITEM(values[2], 0));
-}
-
 }  // namespace
 
 PyMethodDef kBagMethods[] = {
     method<chunk_messages>("chunk_messages", "chunk_messages(chunk, offset, wanted) -> list of stored messages"),
-    method<made>("made", "made(class, names, values) -> object"),
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -20,11 +20,19 @@ constexpr std::array<uint8_t, 2> kEncoding = {0, 1};
 // embedding has, the embedding.
 constexpr int64_t kBoxWords = 4, kBeforeKeypoints = 6, kKeypoints = 17, kKeypointWords = 3;
 
+PyObject* record_class(Values values, Py_ssize_t given) {
+    auto held = std::make_unique<Held<RecordClass>>("record_class", values, given, 2);
+    PyObject* kind = held->arguments().object();
+    held->content.learn(kind, held->arguments().object());
+    return Held<RecordClass>::handle(std::move(held));
+}
+
 // What the messages of a topic have in common.
 struct RecordForm {
     static constexpr const char* kName = "aisle_kernels.record_form";
 
-    PyObject *kind, *names, *values, *array, *number;
+    const RecordClass* kind;
+    PyObject *values, *array, *number;
     const uint8_t *same, *counts;
     int64_t same_size;
 
@@ -32,14 +40,14 @@ struct RecordForm {
 };
 
 PyObject* record_form(Values values, Py_ssize_t given) {
-    auto held = std::make_unique<Held<RecordForm>>("record_form", values, given, 7);
+    auto held = std::make_unique<Held<RecordForm>>("record_form", values, given, 6);
     Arguments& arguments = held->arguments();
     RecordForm& form = held->content;
-    form.kind = arguments.object(), form.names = arguments.object(), form.values = arguments.object();
-    form.array = arguments.object(), form.number = arguments.object();
+    form.kind = &Held<RecordClass>::of(arguments.object());
+    form.values = arguments.object(), form.array = arguments.object(), form.number = arguments.object();
     form.same_size = arguments.rows(1), form.same = arguments.bytes(form.same_size), form.counts = arguments.bytes(form.same_size);
-    if (!PyType_Check(form.kind) || !PyTuple_Check(form.names) || !PyTuple_Check(form.values) || !PyType_Check(form.array))
-        refuse(PyExc_TypeError, "record_form: expected a class, a tuple of names, a tuple of values, a class of arrays and their type");
+    if (!PyTuple_Check(form.values) || !PyType_Check(form.array))
+        refuse(PyExc_TypeError, "record_form: expected a class's handle, a tuple of values, a class of arrays and their type");
     return Held<RecordForm>::handle(std::move(held));
 }
 
@@ -51,14 +59,11 @@ public:
           size_(arguments.rows(1)),
           data_(arguments.bytes(size_)),
           fields_(static_cast<std::size_t>(1 + form_.shared() + arrays)) {
-        if (PyTuple_GET_SIZE(form_.names) != static_cast<Py_ssize_t>(fields_.size()))
+        if (form_.kind->size() != fields_.size())
             refuse(PyExc_ValueError, "a record's form: expected as many names as there are values and arrays, and one for the stamp");
     }
     Message(const Message&) = delete;
     Message& operator=(const Message&) = delete;
-    ~Message() {
-        for (PyObject* field : fields_) Py_XDECREF(field);
-    }
 
     const RecordForm& form() const { return form_; }
 
@@ -70,28 +75,19 @@ public:
         for (int64_t k = 0; k < form_.same_size; ++k) other |= (data_[kStampEnd + k] ^ form_.same[k]) & form_.counts[k];
         if (other) return false;
         Bytes stamp(data_ + kHeader, 2 * kWord), left(data_ + count_at, size_ - count_at);
-        const int64_t second = static_cast<int32_t>(static_cast<uint32_t>(stamp.number(kWord))), nanosecond = static_cast<int64_t>(stamp.number(kWord));
+        const int64_t second = static_cast<int32_t>(static_cast<uint32_t>(stamp.number(kWord)));
+        const int64_t nanosecond = static_cast<int64_t>(stamp.number(kWord));
         count = static_cast<int64_t>(left.number(kWord));
         rest = left;
-        give(PyLong_FromLongLong(second * kNanoseconds + nanosecond));
-        for (Py_ssize_t k = 0; k < form_.shared(); ++k) {
-            PyObject* value = PyTuple_GET_ITEM(form_.values, k);
-            Py_INCREF(value);
-            give(value);
-        }
+        give(Owned(PyLong_FromLongLong(second * kNanoseconds + nanosecond)));
+        for (Py_ssize_t k = 0; k < form_.shared(); ++k) give(Owned::borrowed(PyTuple_GET_ITEM(form_.values, k)));
         return true;
     }
 
     // The next field.
-    void give(PyObject* value) {
-        if (!value) throw PythonError{};
-        fields_[next_++] = value;
-    }
+    void give(Owned value) { fields_[next_++] = std::move(value); }
 
-    void give_none() {
-        Py_INCREF(Py_None);
-        give(Py_None);
-    }
+    void give_none() { give(Owned::borrowed(Py_None)); }
 
     // An array of floats of this shape as the next field; where they are to be written.
     template <std::size_t axes>
@@ -105,11 +101,11 @@ public:
         }
         const Owned bytes(PyByteArray_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
         PyObject* arguments[] = {sizes.object, form_.number, bytes.object};
-        give(PyObject_Vectorcall(form_.array, arguments, 3, nullptr));
+        give(Owned(PyObject_Vectorcall(form_.array, arguments, 3, nullptr)));
         return PyByteArray_AS_STRING(bytes.object);
     }
 
-    PyObject* record() const { return made_object(form_.kind, form_.names, fields_.data()); }
+    PyObject* record() { return form_.kind->made(fields_); }
 
     int64_t count = 0;
     Bytes rest{nullptr, 0};
@@ -118,7 +114,7 @@ private:
     const RecordForm& form_;
     int64_t size_;
     const uint8_t* data_;
-    std::vector<PyObject*> fields_;
+    std::vector<Owned> fields_;
     std::size_t next_ = 0;
 };
 
@@ -193,12 +189,53 @@ PyObject* person_detections(Values values, Py_ssize_t given) {
     return message.record();
 }
 
+// Track and body point as in aisle_contract.records: how many attributes they have, and how many points a person.
+constexpr std::size_t kTrackFields = 9, kTrackStates = 3, kPointFields = 2, kPoints = 3;
+
+PyObject* unpacked_tracks(Values values, Py_ssize_t given) {
+    Arguments arguments("unpacked_tracks", values, given, 9);
+    const RecordClass& track = Held<RecordClass>::of(arguments.object());
+    const RecordClass& point = Held<RecordClass>::of(arguments.object());
+    PyObject* people = arguments.object();
+    if (track.size() != kTrackFields || point.size() != kPointFields || !PyList_Check(people))
+        refuse(PyExc_TypeError, "unpacked_tracks: expected classes of 9 and of 2 attributes and a list");
+    const Py_ssize_t persons = PyList_GET_SIZE(people);
+    const bool* known = arguments.in<bool>(persons * static_cast<int64_t>(kPoints));
+    PyObject* states[kTrackStates];
+    for (PyObject*& state : states) state = arguments.object();
+    PyObject *positions = arguments.object(), *covariances = arguments.object();
+    Owned tracks(PyTuple_New(persons));
+    for (Py_ssize_t i = 0; i < persons; ++i) {
+        PyObject* person = PyList_GET_ITEM(people, i);
+        if (!PyTuple_Check(person) || PyTuple_GET_SIZE(person) != 3)
+            refuse(PyExc_TypeError, "unpacked_tracks: expected of each person a track, an existence and how long he was unseen");
+        std::array<Owned, kTrackFields> fields;
+        fields[0] = Owned::borrowed(PyTuple_GET_ITEM(person, 0));
+        for (std::size_t k = 0; k < kTrackStates; ++k) fields[1 + k] = Owned(PySequence_GetItem(states[k], i));
+        fields[4] = Owned::borrowed(PyTuple_GET_ITEM(person, 1)), fields[5] = Owned::borrowed(PyTuple_GET_ITEM(person, 2));
+        for (std::size_t k = 0; k < kPoints; ++k) {
+            const Py_ssize_t row = i * static_cast<Py_ssize_t>(kPoints) + static_cast<Py_ssize_t>(k);
+            if (!known[row]) {
+                fields[6 + k] = Owned::borrowed(Py_None);
+                continue;
+            }
+            std::array<Owned, kPointFields> parts{Owned(PySequence_GetItem(positions, row)), Owned(PySequence_GetItem(covariances, row))};
+            fields[6 + k] = Owned(point.made(parts));
+        }
+        PyTuple_SET_ITEM(tracks.object, i, track.made(fields));
+    }
+    return tracks.given_away();
+}
+
 }  // namespace
 
 PyMethodDef kRecordMethods[] = {
-    method<record_form>("record_form", "record_form(class, names, values, array class, number type, same, counts) -> form"),
+    method<record_class>("record_class", "record_class(class, names) -> class"),
+    method<record_form>("record_form", "record_form(class, values, array class, number type, same, counts) -> form"),
     method<scale_reading>("scale_reading", "scale_reading(form, message) -> record or None"),
     method<person_detections>("person_detections", "person_detections(form, message) -> record or None"),
+    method<unpacked_tracks>("unpacked_tracks",
+                            "unpacked_tracks(track, point, people, known, positions, velocities, covariances, points, spreads) -> tuple"),
     {nullptr, nullptr, 0, nullptr},
 };
 
