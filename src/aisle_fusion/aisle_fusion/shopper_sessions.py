@@ -123,6 +123,8 @@ class ShopperSessions:
         self._identities = VisitIdentities(config)
         # Whether anybody may have moved, or been lost for long enough, since it was last asked who has left.
         self._may_have_left = False
+        # Tracks that are there and not those of visits that go on; None when that may have changed.
+        self._unbound: list[TrackLife] | None = None
         #: Visits that are not closed yet, oldest first.
         self.visits: dict[str, Visit] = {}
 
@@ -135,6 +137,7 @@ class ShopperSessions:
 
     def take_tracks(self, tracks: Tracks) -> None:
         self._may_have_left = True
+        self._unbound = None
         vanished = self._history.add(tracks)
         for life in vanished:
             visit = self._current_visit(life)
@@ -323,6 +326,7 @@ class ShopperSessions:
 
     def _leave(self, visit: Visit, left_ns: int) -> None:
         visit.left_ns = max(left_ns, visit.entered_ns + 1)
+        self._unbound = None
         self._identities.close(visit.session)
 
     def _expire_orphans(self, now_ns: int) -> None:
@@ -335,10 +339,13 @@ class ShopperSessions:
     # Tracks inside without a visit
 
     def _link_free_tracks(self, now_ns: int) -> None:
-        bound = self._visit_of_track
-        # Most tracks are those of visits that have not ended, and this is asked with each record.
-        lives = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
-        lives = [life for life in lives if self._is_free(life, now_ns)]
+        if self._unbound is None:
+            bound = self._visit_of_track
+            self._unbound = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
+        # Most tracks are those of visits that go on, and this is asked with each record.
+        if not self._unbound:
+            return
+        lives = [life for life in self._unbound if self._is_free(life, now_ns)]
         lives = [life for life in lives if self._is_person(life, now_ns) and not self._may_be_entering(life, now_ns)]
         lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
@@ -447,6 +454,7 @@ class ShopperSessions:
         visit.spans.append(TrackSpan(life.track, from_ns))
         visit.lost_ns = 0 if life.present else life.last_ns
         self._may_have_left = True
+        self._unbound = None
         visit.last_seen_ns, visit.last_position, visit.last_velocity = life.seen_ns, life.newest.position, life.newest.velocity
         self._visit_of_track[life.track] = visit
 
@@ -488,7 +496,11 @@ def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
 def _mean_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Mean distance (m) of two paths, [N, 2] and [M, 2], over what they have in common at their ends."""
     common = min(len(ours), len(theirs))
-    return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
+    if not common:
+        return np.inf
+    apart = ours[-common:] - theirs[-common:]
+    # A third of what NumPy's norm takes.
+    return float(np.sqrt(np.add.reduce(apart * apart, axis=1)).mean())
 
 
 def _path(life: TrackLife, since_ns: int) -> np.ndarray:
