@@ -1,4 +1,4 @@
-"""Records straight from the serialised form of the two messages that make up almost all of a bag: weights and detections.
+"""Records straight from the serialised form of the messages that make up almost all of a bag: weights, detections, heartbeats of gates.
 
 A general decoder makes an object for each field and part. Here what a topic's messages have in common is learnt from the first one, and
 compiled code makes a record of each that has it, in one call. What does not fit that is left to the general decoder
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from aisle_contract.records import NANOSECONDS, PersonDetections, ScaleReading
-from aisle_kernels import person_detections, record_class, record_form, scale_reading
+from aisle_contract.records import NANOSECONDS, GateEvent, GateEventKind, PersonDetections, ScaleReading
+from aisle_kernels import person_detections, plain_record, record_class, record_form, scale_reading
 
 _LITTLE_ENDIAN = b"\x00\x01"
 #: The encapsulation header, which alignment does not count.
@@ -35,6 +35,7 @@ _EXPECTED = {
         "std_msgs/msg/Header header, string gondola, string shelf, builtin_interfaces/msg/Duration sample_period, "
         "string[] plates, float32[] weights"
     ),
+    "aisle_msgs/msg/GateEvent": ("std_msgs/msg/Header header, string gate, uint8 kind, string credential, string shopper, string reason"),
     "aisle_msgs/msg/PersonDetection": (
         "float32 x_min, float32 y_min, float32 x_max, float32 y_max, float32 score, float32[] keypoints, float32[] embedding"
     ),
@@ -43,6 +44,7 @@ _EXPECTED = {
     ),
 }
 _PARTS = {
+    "aisle_msgs/msg/GateEvent": ("std_msgs/msg/Header", "builtin_interfaces/msg/Time"),
     "aisle_msgs/msg/ScaleReading": ("std_msgs/msg/Header", "builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration"),
     "aisle_msgs/msg/PersonDetectionArray": (
         "std_msgs/msg/Header",
@@ -82,40 +84,51 @@ def _type_text(kind: Any) -> str:
 
 
 class _Layout:
-    """Reads the fields of one message up to the numbers at its end, and notes where they lie. Raises struct.error where it is too short,
-    ValueError for texts that are none."""
+    """Reads the fields of one message behind its stamp, and notes where they lie. Raises struct.error where it is too short, ValueError for
+    texts that are none."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         #: One byte for each: 255 in fields, 0 between them, where whatever lay in memory was sent.
-        self._in_field = bytearray(b"\xff" * _HEADER)
+        self._in_field = bytearray(b"\xff" * _STAMP_END)
 
     def number(self, code: str = "I") -> int:
-        self._in_field += bytes(-(len(self._in_field) - _HEADER) % _WORD)
-        (value,) = struct.unpack_from(f"<{code}", self._data, len(self._in_field))
-        self._in_field += b"\xff" * _WORD
-        return value
+        self.align()
+        return self._read(code)
+
+    def byte(self) -> int:
+        return self._read("B")
 
     def duration_ns(self) -> int:
         return self.number("i") * NANOSECONDS + self.number()
 
     def text(self) -> str:
         """A CDR string: its length, then UTF-8 with a zero at the end."""
-        start = len(self._in_field) + -(len(self._in_field) - _HEADER) % _WORD + _WORD
         length = self.number()
-        if length > len(self._data):
+        start = len(self._in_field)
+        if length > len(self._data) - start:
             raise ValueError(f"a text of {length} bytes in a message of {len(self._data)}")
         self._in_field += b"\xff" * length
-        return self._data[start : start + length - 1].decode()
+        return self._data[start : start + length - 1].decode() if length else ""
 
-    def between_stamp_and_count(self) -> tuple[bytes, bytes]:
-        """The message's bytes there, the count having been read last; and which of them count."""
-        between = slice(_STAMP_END, len(self._in_field) - _WORD)
-        return self._data[between], bytes(self._in_field[between])
+    def align(self) -> None:
+        """What follows begins at a word."""
+        self._in_field += bytes(-(len(self._in_field) - _HEADER) % _WORD)
+
+    def behind_stamp(self) -> tuple[bytes, bytes]:
+        """What was read, and which of its bits count."""
+        read = slice(_STAMP_END, len(self._in_field))
+        return self._data[read], bytes(self._in_field[read])
+
+    def _read(self, code: str) -> int:
+        (value,) = struct.unpack_from(f"<{code}", self._data, len(self._in_field))
+        self._in_field += b"\xff" * struct.calcsize(code)
+        return value
 
 
 class _Decoder:
-    """Makes the records of one topic's messages: a stamp, then what is the same in all of them, then how many numbers or persons follow."""
+    """Makes the records of one topic's messages: a stamp, then what is the same in most of them, then in some how many numbers or persons
+    follow."""
 
     def __init__(self, message: _Message) -> None:
         self._message = message
@@ -146,24 +159,25 @@ class _Message:
         """What the messages of a topic have in common, learnt from one. Raises what ``_Layout`` raises."""
         layout = _Layout(data)
         values = self.lay_out(layout)
-        return record_form(self.records, values, np.ndarray, _FLOAT, *layout.between_stamp_and_count())
+        return record_form(self.records, values, np.ndarray, _FLOAT, *layout.behind_stamp())
 
 
 def _lay_out_scales(layout: _Layout) -> tuple[Any, ...]:
-    layout.duration_ns()
     _, gondola, shelf = (layout.text() for _ in ("frame_id", "gondola", "shelf"))
     period_ns = layout.duration_ns()
     plates = tuple([layout.text() for _ in range(layout.number())])
-    layout.number()
+    layout.align()
     return gondola, shelf, period_ns, plates
 
 
 def _lay_out_detections(layout: _Layout) -> tuple[Any, ...]:
-    layout.duration_ns()
     _, camera = (layout.text() for _ in ("frame_id", "camera"))
-    width, height = layout.number(), layout.number()
-    layout.number()
-    return camera, width, height
+    return camera, layout.number(), layout.number()
+
+
+def _lay_out_gate_event(layout: _Layout) -> tuple[Any, ...]:
+    _, gate = (layout.text() for _ in ("frame_id", "gate"))
+    return gate, GateEventKind(layout.byte()), *(layout.text() for _ in ("credential", "shopper", "reason"))
 
 
 def _made_as(kind: type) -> Any:
@@ -171,6 +185,7 @@ def _made_as(kind: type) -> Any:
 
 
 _MESSAGES = {
+    "aisle_msgs/msg/GateEvent": _Message(_made_as(GateEvent), _lay_out_gate_event, plain_record),
     "aisle_msgs/msg/ScaleReading": _Message(_made_as(ScaleReading), _lay_out_scales, scale_reading),
     # Whose persons all have equally many keypoints and equally long embeddings, as detectors give them.
     "aisle_msgs/msg/PersonDetectionArray": _Message(_made_as(PersonDetections), _lay_out_detections, person_detections),

@@ -112,11 +112,13 @@ Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
     a handle for those below: a class with ``__slots__``, and its attributes in the order in which they are given. Objects are made as by
     the constructor of a frozen dataclass, at a fifth of the time
 ``record_form(record class, values, array class, number type, same, counts)``
-    a handle for the two below: what the messages of a topic have in common. After the stamp come the bytes ``same``, as far as they count
-    (bits of ``counts``, as many bytes), then how many numbers or persons follow. The attributes of their records are the stamp, ``values``,
-    then arrays
+    a handle for those below: what the messages of a topic have in common. After the stamp come the bytes ``same``, as far as they count
+    (bits of ``counts``, as many bytes). The attributes of their records are the stamp, ``values``, then arrays
+``plain_record(form, message)``
+    the record, without arrays, of a message that ends there; None for a message that is not like that
 ``scale_reading(form, message)``, ``person_detections(form, message)``
-    the record, with arrays of its own; None for a message that is not like that, or whose persons differ in what they have
+    the record of a message in which follow how many numbers or persons there are, and these, with arrays of its own; None for a message
+    that is not like that, or whose persons differ in what they have
 ``unpacked_tracks(track class, point class, people, known bool [N, 3], positions, velocities, covariances, points, spreads)``
     a tuple of tracks (``aisle_perception.packed_tracks``), whose arrays are the N or 3N of which the last five consist; ``people``: a list
     of N tuples (track, existence, unseen_s)
@@ -148,6 +150,7 @@ from aisle_kernels._compiled import (
     open_bins,
     pair_misfits,
     person_detections,
+    plain_record,
     plate_levels,
     pop_means,
     predict,
@@ -200,6 +203,7 @@ __all__ = [
     "open_bins",
     "pair_misfits",
     "person_detections",
+    "plain_record",
     "plate_levels",
     "pop_means",
     "predict",

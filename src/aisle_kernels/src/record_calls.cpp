@@ -67,20 +67,26 @@ public:
 
     const RecordForm& form() const { return form_; }
 
-    // Whether it does; what follows is `rest`, numbers or parts that are `count`.
+    // Whether it does. What follows is `rest`.
     bool begins_alike() {
-        const int64_t count_at = kStampEnd + form_.same_size;
-        if (size_ < count_at + kWord || std::memcmp(data_, kEncoding.data(), kEncoding.size()) != 0) return false;
+        const int64_t end = kStampEnd + form_.same_size;
+        if (size_ < end || std::memcmp(data_, kEncoding.data(), kEncoding.size()) != 0) return false;
         int other = 0;
         for (int64_t k = 0; k < form_.same_size; ++k) other |= (data_[kStampEnd + k] ^ form_.same[k]) & form_.counts[k];
         if (other) return false;
-        Bytes stamp(data_ + kHeader, 2 * kWord), left(data_ + count_at, size_ - count_at);
+        Bytes stamp(data_ + kHeader, 2 * kWord);
+        rest = Bytes(data_ + end, size_ - end);
         const int64_t second = static_cast<int32_t>(static_cast<uint32_t>(stamp.number(kWord)));
         const int64_t nanosecond = static_cast<int64_t>(stamp.number(kWord));
-        count = static_cast<int64_t>(left.number(kWord));
-        rest = left;
         give(Owned(PyLong_FromLongLong(second * kNanoseconds + nanosecond)));
         for (Py_ssize_t k = 0; k < form_.shared(); ++k) give(Owned::borrowed(PyTuple_GET_ITEM(form_.values, k)));
+        return true;
+    }
+
+    // The same, and how many numbers or persons follow.
+    bool begins_alike(int64_t& count) {
+        if (!begins_alike() || rest.left() < kWord) return false;
+        count = static_cast<int64_t>(rest.number(kWord));
         return true;
     }
 
@@ -107,7 +113,6 @@ public:
 
     PyObject* record() { return form_.kind->made(fields_); }
 
-    int64_t count = 0;
     Bytes rest{nullptr, 0};
 
 private:
@@ -118,15 +123,24 @@ private:
     std::size_t next_ = 0;
 };
 
+PyObject* plain_record(Values values, Py_ssize_t given) {
+    Arguments arguments("plain_record", values, given, 2);
+    Message message(arguments, 0);
+    // Less than a word may follow.
+    if (!message.begins_alike() || message.rest.left() >= kWord) Py_RETURN_NONE;
+    return message.record();
+}
+
 PyObject* scale_reading(Values values, Py_ssize_t given) {
     Arguments arguments("scale_reading", values, given, 2);
     Message message(arguments, 1);
-    if (!message.begins_alike()) Py_RETURN_NONE;
+    int64_t count = 0;
+    if (!message.begins_alike(count)) Py_RETURN_NONE;
     PyObject* plates = PyTuple_GET_ITEM(message.form().values, message.form().shared() - 1);
     const int64_t columns = PyTuple_Check(plates) ? PyTuple_GET_SIZE(plates) : 0;
-    const int64_t size = static_cast<int64_t>(sizeof(float)) * message.count;
-    if (!columns || message.count % columns || size > message.rest.left()) Py_RETURN_NONE;
-    char* weights = message.give_floats(std::array<int64_t, 2>{message.count / columns, columns});
+    const int64_t size = static_cast<int64_t>(sizeof(float)) * count;
+    if (!columns || count % columns || size > message.rest.left()) Py_RETURN_NONE;
+    char* weights = message.give_floats(std::array<int64_t, 2>{count / columns, columns});
     std::memcpy(weights, message.rest.data(), static_cast<std::size_t>(size));
     return message.record();
 }
@@ -156,8 +170,8 @@ bool measure(Bytes left, int64_t count, PersonSizes& sizes) {
 PyObject* person_detections(Values values, Py_ssize_t given) {
     Arguments arguments("person_detections", values, given, 2);
     Message message(arguments, 4);
-    if (!message.begins_alike()) Py_RETURN_NONE;
-    const int64_t count = message.count;
+    int64_t count = 0;
+    if (!message.begins_alike(count)) Py_RETURN_NONE;
     PersonSizes sizes;
     if (count > 0 && !measure(message.rest, count, sizes)) Py_RETURN_NONE;
     if (sizes.keypoints && sizes.keypoints != kKeypoints * kKeypointWords) Py_RETURN_NONE;
@@ -232,6 +246,7 @@ PyObject* unpacked_tracks(Values values, Py_ssize_t given) {
 PyMethodDef kRecordMethods[] = {
     method<record_class>("record_class", "record_class(class, names) -> class"),
     method<record_form>("record_form", "record_form(class, values, array class, number type, same, counts) -> form"),
+    method<plain_record>("plain_record", "plain_record(form, message) -> record or None"),
     method<scale_reading>("scale_reading", "scale_reading(form, message) -> record or None"),
     method<person_detections>("person_detections", "person_detections(form, message) -> record or None"),
     method<unpacked_tracks>("unpacked_tracks",
