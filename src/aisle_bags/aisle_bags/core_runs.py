@@ -38,6 +38,8 @@ def closing(core: Core, fed: Mapping[str, int] | None = None) -> Closing:
     return Closing(step, core.diagnostics(), fed or {})
 
 
+#: Of a record with its place.
+_RECORD = itemgetter(-1)
 #: Stamp (ns) of a record, and the number of the run that took it: of one time, the runs come in this order.
 Moment = tuple[int, int]
 
@@ -60,7 +62,8 @@ class CoreRun:
             if core is None:
                 yield from (((stamp_ns, number), record) for stamp_ns, _, _, _, record in placed)
                 continue
-            fed.update(type(record).__name__ for *_, record in placed)
+            for kind, count in Counter(map(type, map(_RECORD, placed))).items():
+                fed[kind.__name__] += count
             for stamp_ns, _, _, _, record in placed:
                 step = core.step(record)
                 if step.records or step.warnings:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
 
 from aisle_contract.records import NANOSECONDS, Record
 
@@ -60,8 +59,13 @@ class EventOrder:
 
     def _released(self, held: list[Placed], logged_until_ns: int) -> list[Placed]:
         """The first ones of ``held`` up to one that was logged after that time; takes them out of it."""
-        released = list(takewhile(lambda placed: placed[3] <= logged_until_ns, held))
-        del held[: len(released)]
+        count = len(held)
+        for number, (_, _, _, log_time_ns, _) in enumerate(held):
+            if log_time_ns > logged_until_ns:
+                count = number
+                break
+        released = held[:count]
+        del held[:count]
         return self._in_time(released)
 
     def _in_time(self, released: list[Placed]) -> list[Placed]:
