@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, Alert, AlertLevel, GateEvent, GateEventKind, Track, Tracks
 from aisle_fusion.gate_crossing import Doorway, path_crosses, segment_distance
-from aisle_fusion.track_history import TrackHistory, TrackLife
+from aisle_fusion.track_history import TrackHistory, TrackLife, in_a_row
 from aisle_fusion.visit_identity import Exchange, IdentityConfig, VisitIdentities
 from aisle_store.store import Gate, GateKind, Store
 
@@ -303,7 +303,7 @@ class ShopperSessions:
                 moved.append((visit, life))
         if not moved:
             return
-        on_floor = self._store.on_floor(np.array([life.newest.position for _, life in moved])).tolist()
+        on_floor = self._store.on_floor(in_a_row([life.newest.position for _, life in moved]).reshape(-1, 2)).tolist()
         for (visit, life), is_on_floor in zip(moved, on_floor, strict=True):
             if visit.lost_ns and self._ended_at_exit(life, is_on_floor):
                 self._leave(visit, life.seen_ns)

@@ -27,6 +27,8 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     weights [M] (``body_updater``)
 ``deviations(covariances [M, 2, 2], ...)``
     standard deviations along the longest axes [M] (``small_matrices``)
+``inverses(matrices [M, 2, 2], ...)``
+    their inverses [M, 2, 2] (``small_matrices``)
 ``clusters(gate, camera_of [M], positions [M, 2], covariances [M, 2, 2], ...)``
     labels [M]: for each detection the first one of its group (``association``)
 ``assign(limit, asked bool [N], free bool [M], cameras, camera_of [M], distances [N, M], gains [N, M], owner [M])``
@@ -139,6 +141,7 @@ from aisle_kernels._compiled import (
     in_view,
     innovations,
     inside_polygon,
+    inverses,
     judge,
     lastingly_off,
     late_samples,
@@ -192,6 +195,7 @@ __all__ = [
     "in_view",
     "innovations",
     "inside_polygon",
+    "inverses",
     "judge",
     "lastingly_off",
     "late_samples",
