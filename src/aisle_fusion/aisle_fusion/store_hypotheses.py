@@ -453,8 +453,8 @@ def _both(first: Hypothesis, second: Hypothesis) -> Hypothesis:
         carts[cart] = carts.get(cart, 0) + pieces
     return Hypothesis(
         first.log_weight + second.log_weight,
-        tuple(sorted((*first.entries, *second.entries))),
-        tuple(sorted((*first.strays, *second.strays))),
+        tuple(sorted(first.entries + second.entries)),
+        tuple(sorted(first.strays + second.strays)),
         tuple(entry for entry in sorted(carts.items()) if entry[1]),
     )
 
