@@ -123,7 +123,7 @@ class ShopperSessions:
         self._identities = VisitIdentities(config)
         # Whether anybody may have moved, or been lost for long enough, since it was last asked who has left.
         self._may_have_left = False
-        # Tracks that are there and not those of visits that go on; None when that may have changed.
+        # Tracks that may get a visit; None when that may have changed.
         self._unbound: list[TrackLife] | None = None
         #: Visits that are not closed yet, oldest first.
         self.visits: dict[str, Visit] = {}
@@ -340,13 +340,11 @@ class ShopperSessions:
 
     def _link_free_tracks(self, now_ns: int) -> None:
         if self._unbound is None:
-            bound = self._visit_of_track
-            self._unbound = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
+            self._unbound = [life for life in self._history if life.present and self._is_unbound(life)]
         # Most tracks are those of visits that go on, and this is asked with each record.
         if not self._unbound:
             return
-        lives = [life for life in self._unbound if self._is_free(life, now_ns)]
-        lives = [life for life in lives if self._is_person(life, now_ns) and not self._may_be_entering(life, now_ns)]
+        lives = [life for life in self._unbound if self._is_due(life, now_ns)]
         lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
             return
@@ -365,19 +363,23 @@ class ShopperSessions:
         """While gates reported; old enough to be somebody."""
         return self._gates_work(now_ns) and now_ns - life.first_ns >= self._config.minimum_age_without_entry_s * NANOSECONDS
 
-    def _is_free(self, life: TrackLife, now_ns: int) -> bool:
-        visit = self._visit_of_track.get(life.track)
-        if visit is None:
-            return True
-        # Ended by mistake, or came back: far from any exit long after leaving.
-        gone_long_ago = not visit.inside and now_ns - visit.left_ns > 2 * self._window_ns
-        return gone_long_ago and not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m)
+    def _is_unbound(self, life: TrackLife) -> bool:
+        """Whether a track is that of a person on the floor, and of no visit or far from any exit though its visit has ended: by mistake, or
+        the person came back."""
+        visit, track = self._visit_of_track.get(life.track), life.newest
+        if visit is not None and (visit.inside or _near(self._exit_doorways, track.position, self._config.gate_radius_m)):
+            return False
+        likely = track.existence >= self._config.minimum_existence and track.unseen_s < 0.5
+        return likely and bool(self._store.on_floor(track.position)[0])
 
-    def _is_person(self, life: TrackLife, now_ns: int) -> bool:
-        config, track = self._config, life.newest
-        old_enough = now_ns - life.first_ns >= config.minimum_age_s * NANOSECONDS and life.last_ns - life.first_ns >= NANOSECONDS // 2
-        likely = track.existence >= config.minimum_existence and track.unseen_s < 0.5
-        return old_enough and likely and bool(self._store.on_floor(track.position)[0])
+    def _is_due(self, life: TrackLife, now_ns: int) -> bool:
+        """Whether a track is old enough, and its visit's end long ago."""
+        visit = self._visit_of_track.get(life.track)
+        if visit is not None and now_ns - visit.left_ns <= 2 * self._window_ns:
+            return False
+        least_ns = self._config.minimum_age_s * NANOSECONDS
+        old_enough = now_ns - life.first_ns >= least_ns and life.last_ns - life.first_ns >= NANOSECONDS // 2
+        return old_enough and not self._may_be_entering(life, now_ns)
 
     def _may_be_entering(self, life: TrackLife, now_ns: int) -> bool:
         """Began at an entrance a short while ago: the gate's ENTRY, which names the shopper, is waited for."""
