@@ -19,7 +19,7 @@ Placed = tuple[int, str, int, int, Record]
 
 #: Far more than any core waits for a record.
 LOOK_AHEAD_NS = 30 * NANOSECONDS
-#: Records are given so many times while the look-ahead passes: more often costs more, seldom holds more.
+#: Records are given so many times while the look-ahead passes. More often costs more time, less often more memory.
 _STEPS = 8
 
 

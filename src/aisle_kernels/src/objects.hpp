@@ -49,9 +49,12 @@ public:
         type_ = reinterpret_cast<PyTypeObject*>(kind);
         for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); ++i) {
             const Owned attribute(PyObject_GetAttr(kind, PyTuple_GET_ITEM(names, i)));
-            if (Py_TYPE(attribute.object) != &PyMemberDescr_Type)
+            const auto* slot = reinterpret_cast<PyMemberDescrObject*>(attribute.object);
+            // Built-in classes have such members, too, but not for others to set.
+            if (!PyType_HasFeature(type_, Py_TPFLAGS_HEAPTYPE) || Py_TYPE(attribute.object) != &PyMemberDescr_Type ||
+                slot->d_member->type != T_OBJECT_EX)
                 refuse(PyExc_TypeError, "record_class: expected a class with __slots__");
-            offsets_.push_back(reinterpret_cast<PyMemberDescrObject*>(attribute.object)->d_member->offset);
+            offsets_.push_back(slot->d_member->offset);
         }
     }
 

@@ -136,8 +136,9 @@ PyObject* scale_reading(Values values, Py_ssize_t given) {
     Message message(arguments, 1);
     int64_t count = 0;
     if (!message.begins_alike(count)) Py_RETURN_NONE;
-    PyObject* plates = PyTuple_GET_ITEM(message.form().values, message.form().shared() - 1);
-    const int64_t columns = PyTuple_Check(plates) ? PyTuple_GET_SIZE(plates) : 0;
+    const Py_ssize_t shared = message.form().shared();
+    PyObject* plates = shared ? PyTuple_GET_ITEM(message.form().values, shared - 1) : nullptr;
+    const int64_t columns = plates && PyTuple_Check(plates) ? PyTuple_GET_SIZE(plates) : 0;
     const int64_t size = static_cast<int64_t>(sizeof(float)) * count;
     if (!columns || count % columns || size > message.rest.left()) Py_RETURN_NONE;
     char* weights = message.give_floats(std::array<int64_t, 2>{count / columns, columns});

@@ -239,6 +239,7 @@ class Loose:
         ((Persons, ("stamp_ns", "third")), AttributeError, "third"),
         ((Persons, ("stamp_ns", "__doc__")), TypeError, "with __slots__"),
         ((Loose, ("first",)), TypeError, "with __slots__"),
+        ((slice, ("start",)), TypeError, "with __slots__"),
         ((Persons, ["stamp_ns"]), TypeError, "a class and a tuple of names"),
         ((1, ("real",)), TypeError, "a class and a tuple of names"),
     ],
