@@ -151,6 +151,11 @@ class BagReader:
             if start_ns is None or source.end_ns is None or source.end_ns >= start_ns
         )
 
+    def read_side_by_side(self, readings: int) -> None:
+        """So many calls of ``messages`` will go on at the same time, each from beginning to end: what they share is decompressed once."""
+        for source in self._sources:
+            source.read_side_by_side(readings)
+
     def log_times(self) -> Iterator[tuple[str, np.ndarray]]:
         """Log times by topic, int64 ns, in pieces in about the order of time; quicker than reading the messages."""
         for source in self._sources:

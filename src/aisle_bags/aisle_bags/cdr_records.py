@@ -1,7 +1,7 @@
-"""Records straight from the serialised form of the two messages that make up almost all of a bag: weights and detections.
+"""Records straight from the serialised form of the messages that make up almost all of a bag: weights, detections, heartbeats of gates.
 
-A general decoder makes an object for each field and part. Here a message is taken apart with one ``struct`` of its topic, which is made
-from the first message there, and its numbers with one look of NumPy's. What does not fit that is left to the general decoder
+A general decoder makes an object for each field and part. Here what a topic's messages have in common is learnt from the first one, and
+compiled code makes a record of each that has it, in one call. What does not fit that is left to the general decoder
 (``BagReader.record``), whose records are the same bit for bit. Form: OMG CDR, little-endian, "plain" (DDS-XTypes 1.3, 7.4.1).
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from aisle_contract.records import COCO_KEYPOINTS, NANOSECONDS, PersonDetections, ScaleReading
-from aisle_kernels import made, person_sizes
+from aisle_contract.records import NANOSECONDS, GateEvent, GateEventKind, PersonDetections, ScaleReading
+from aisle_kernels import person_detections, plain_record, record_class, record_form, scale_reading
 
 _LITTLE_ENDIAN = b"\x00\x01"
 #: The encapsulation header, which alignment does not count.
@@ -23,14 +24,7 @@ _HEADER = 4
 _WORD = 4
 #: Where the stamp ends that all messages begin with.
 _STAMP_END = _HEADER + 2 * _WORD
-_KEYPOINT_FLOATS = 3 * len(COCO_KEYPOINTS)
-#: Floats of a detection before its keypoints: the box's edges and the score, then how many floats follow.
-_BOX_FLOATS = 5
-_NO_BOXES, _NO_SCORES = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-for _empty in (_NO_BOXES, _NO_SCORES):
-    _empty.flags.writeable = False
-
-_SCALE_FIELDS, _DETECTIONS_FIELDS = (tuple(field.name for field in dataclasses.fields(kind)) for kind in (ScaleReading, PersonDetections))
+_FLOAT = np.dtype(np.float32)
 
 #: The fields that the decoders below expect: a bag's own definitions may be older or newer.
 _EXPECTED = {
@@ -41,6 +35,7 @@ _EXPECTED = {
         "std_msgs/msg/Header header, string gondola, string shelf, builtin_interfaces/msg/Duration sample_period, "
         "string[] plates, float32[] weights"
     ),
+    "aisle_msgs/msg/GateEvent": ("std_msgs/msg/Header header, string gate, uint8 kind, string credential, string shopper, string reason"),
     "aisle_msgs/msg/PersonDetection": (
         "float32 x_min, float32 y_min, float32 x_max, float32 y_max, float32 score, float32[] keypoints, float32[] embedding"
     ),
@@ -49,6 +44,7 @@ _EXPECTED = {
     ),
 }
 _PARTS = {
+    "aisle_msgs/msg/GateEvent": ("std_msgs/msg/Header", "builtin_interfaces/msg/Time"),
     "aisle_msgs/msg/ScaleReading": ("std_msgs/msg/Header", "builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration"),
     "aisle_msgs/msg/PersonDetectionArray": (
         "std_msgs/msg/Header",
@@ -66,10 +62,10 @@ def fast_decoder(type_name: str, definitions: Mapping[str, Any]) -> Decoder | No
 
     ``definitions``: rosbags' ``Typestore.fielddefs``.
     """
-    if type_name not in _DECODERS:
+    if type_name not in _MESSAGES:
         return None
     known = all(name in definitions and _fields(definitions[name]) == _EXPECTED[name] for name in (type_name, *_PARTS[type_name]))
-    return _DECODERS[type_name]() if known else None
+    return _Decoder(_MESSAGES[type_name]) if known else None
 
 
 def _fields(definition: Any) -> str:
@@ -88,176 +84,109 @@ def _type_text(kind: Any) -> str:
 
 
 class _Layout:
-    """Reads the fields of one message and writes down the struct that reads the next one at once."""
+    """Reads the fields of one message behind its stamp, and notes where they lie. Raises struct.error where it is too short, ValueError for
+    texts that are none."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.position = _HEADER
-        self.format = f"<{_HEADER}x"
+        #: One byte for each: 255 in fields, 0 between them, where whatever lay in memory was sent.
+        self._in_field = bytearray(b"\xff" * _STAMP_END)
 
-    def number(self, code: str) -> int:
-        self._align()
-        (value,) = struct.unpack_from(f"<{code}", self._data, self.position)
-        self.position += _WORD
-        self.format += code
+    def number(self, code: str = "I") -> int:
+        self.align()
+        return self._read(code)
+
+    def byte(self) -> int:
+        return self._read("B")
+
+    def duration_ns(self) -> int:
+        return self.number("i") * NANOSECONDS + self.number()
+
+    def text(self) -> str:
+        """A CDR string: its length, then UTF-8 with a zero at the end."""
+        length = self.number()
+        start = len(self._in_field)
+        if length > len(self._data) - start:
+            raise ValueError(f"a text of {length} bytes in a message of {len(self._data)}")
+        self._in_field += b"\xff" * length
+        return self._data[start : start + length - 1].decode() if length else ""
+
+    def align(self) -> None:
+        """What follows begins at a word."""
+        self._in_field += bytes(-(len(self._in_field) - _HEADER) % _WORD)
+
+    def behind_stamp(self) -> tuple[bytes, bytes]:
+        """What was read, and which of its bits count."""
+        read = slice(_STAMP_END, len(self._in_field))
+        return self._data[read], bytes(self._in_field[read])
+
+    def _read(self, code: str) -> int:
+        (value,) = struct.unpack_from(f"<{code}", self._data, len(self._in_field))
+        self._in_field += b"\xff" * struct.calcsize(code)
         return value
 
-    def text(self) -> None:
-        length = self.number("I")
-        self.position += length
-        self.format += f"{length}s"
 
-    def end(self) -> struct.Struct:
-        """The struct up to here, with what is needed to align a word behind it."""
-        self._align()
-        return struct.Struct(self.format)
+class _Decoder:
+    """Makes the records of one topic's messages: a stamp, then what is the same in most of them, then in some how many numbers or persons
+    follow."""
 
-    def _align(self) -> None:
-        # The bytes between are whatever lay in memory: they are skipped, never compared.
-        padding = -(self.position - _HEADER) % _WORD
-        self.position += padding
-        self.format += "x" * padding
+    def __init__(self, message: _Message) -> None:
+        self._message = message
+        self._read = message.read
+        self._form: Any = None
 
-
-class _Front:
-    """What stands before a message's numbers: a stamp, then what is the same in all messages of a topic, then how many numbers follow."""
-
-    def __init__(self, lay_out: Callable[[_Layout], None]) -> None:
-        self._lay_out = lay_out
-        self._struct = self._quick = struct.Struct("")
-        self._same = b""
-        self._count_at = 0
-        #: The values between stamp and count; another object when they have changed.
-        self.constant: tuple[Any, ...] | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes before the numbers."""
-        return self._struct.size
-
-    def read(self, data: bytes) -> tuple[int, int]:
-        """Stamp (ns) and count. Raises struct.error where ``data`` is too short."""
-        if self.constant is not None and data[_STAMP_END : self._count_at] == self._same:
-            second, nanosecond, count = self._quick.unpack_from(data)
-            return second * NANOSECONDS + nanosecond, count
-        if self.constant is None or len(data) < self._struct.size:
-            return self._learn(data)
-        second, nanosecond, *constant, count = self._struct.unpack_from(data)
-        if constant != self.constant:
-            return self._learn(data)
-        return second * NANOSECONDS + nanosecond, count
-
-    def _learn(self, data: bytes) -> tuple[int, int]:
-        layout = _Layout(data)
-        self._lay_out(layout)
-        self._struct = layout.end()
-        # Nearly always even what lies between the fields is the same.
-        self._count_at = self._struct.size - _WORD
-        self._same = data[_STAMP_END : self._count_at]
-        self._quick = struct.Struct(f"<{_HEADER}xiI{len(self._same)}xI")
-        second, nanosecond, *self.constant, count = self._struct.unpack_from(data)
-        return second * NANOSECONDS + nanosecond, count
-
-
-class _ScaleDecoder:
-    """``ScaleReading``."""
-
-    def __init__(self) -> None:
-        self._front = _Front(self._lay_out)
-        self._read: list[Any] | None = None
-
-    @staticmethod
-    def _lay_out(layout: _Layout) -> None:
-        layout.number("i")
-        layout.number("I")
-        for _ in ("frame_id", "gondola", "shelf"):
-            layout.text()
-        layout.number("i")
-        layout.number("I")
-        for _ in range(layout.number("I")):
-            layout.text()
-        layout.number("I")
-
-    def __call__(self, data: bytes) -> ScaleReading | None:
-        front = self._front
-        if data[:2] != _LITTLE_ENDIAN:
-            return None
-        try:
-            stamp_ns, count = front.read(data)
-            if front.constant is not self._read:
-                self._understand(front.constant)
-            samples, rest = divmod(count, len(self._plates))
-            if rest:
+    def __call__(self, data: bytes) -> Any:
+        record = self._read(self._form, data) if self._form is not None else None
+        if record is None and data[:2] == _LITTLE_ENDIAN:
+            try:
+                self._form = self._message.form(data)
+            except (struct.error, ValueError):
                 return None
-            weights = np.ndarray((samples, len(self._plates)), np.float32, data, front.size).copy()
-            return made(ScaleReading, _SCALE_FIELDS, (stamp_ns, self._gondola, self._shelf, self._period_ns, self._plates, weights))
-        except (struct.error, ValueError, TypeError, ZeroDivisionError):
-            return None
-
-    def _understand(self, constant: list[Any]) -> None:
-        # Texts come with their lengths before them.
-        _, _, _, gondola, _, shelf, second, nanosecond, _, *plates = constant
-        self._gondola, self._shelf = _text(gondola), _text(shelf)
-        self._period_ns = second * NANOSECONDS + nanosecond
-        self._plates = tuple(_text(plate) for plate in plates[1::2])
-        self._read = constant
+            record = self._read(self._form, data)
+        return record
 
 
-class _DetectionsDecoder:
-    """``PersonDetectionArray`` whose persons all have equally many keypoints and equally long embeddings, as detectors give them."""
+@dataclass(frozen=True)
+class _Message:
+    """A kind of message: ``records`` is the handle of their class; ``lay_out`` reads the fields and gives the record's attributes between
+    stamp and arrays; ``read`` makes the record."""
 
-    def __init__(self) -> None:
-        self._front = _Front(self._lay_out)
-        self._read: list[Any] | None = None
+    records: Any
+    lay_out: Callable[[_Layout], tuple[Any, ...]]
+    read: Callable[[Any, bytes], Any]
 
-    @staticmethod
-    def _lay_out(layout: _Layout) -> None:
-        layout.number("i")
-        layout.number("I")
-        for _ in ("frame_id", "camera"):
-            layout.text()
-        for _ in ("image_width", "image_height", "count of detections"):
-            layout.number("I")
-
-    def __call__(self, data: bytes) -> PersonDetections | None:
-        front = self._front
-        if data[:2] != _LITTLE_ENDIAN:
-            return None
-        try:
-            stamp_ns, count = front.read(data)
-            if front.constant is not self._read:
-                self._understand(front.constant)
-            persons = self._persons(data, count)
-        except (struct.error, ValueError):
-            return None
-        return made(PersonDetections, _DETECTIONS_FIELDS, (stamp_ns, *self._source, *persons)) if persons is not None else None
-
-    def _understand(self, constant: list[Any]) -> None:
-        _, _, _, camera, width, height = constant
-        self._source = _text(camera), width, height
-        self._read = constant
-
-    def _persons(self, data: bytes, count: int) -> tuple[np.ndarray | None, ...] | None:
-        """Boxes, scores, keypoints, embeddings; None where the persons differ in what they have."""
-        if not count:
-            return _NO_BOXES, _NO_SCORES, None, None
-        start = self._front.size
-        sizes = person_sizes(data, start, count)
-        if sizes is None or sizes[0] not in (0, _KEYPOINT_FLOATS):
-            return None
-        points, embedding = sizes
-        embedding_at = _BOX_FLOATS + 1 + points + 1
-        rows = np.ndarray((count, embedding_at + embedding), np.float32, data, start)
-        keypoints = rows[:, _BOX_FLOATS + 1 : embedding_at - 1].reshape(count, len(COCO_KEYPOINTS), 3).copy() if points else None
-        return rows[:, :4].copy(), rows[:, 4].copy(), keypoints, rows[:, embedding_at:].copy() if embedding else None
+    def form(self, data: bytes) -> Any:
+        """What the messages of a topic have in common, learnt from one. Raises what ``_Layout`` raises."""
+        layout = _Layout(data)
+        values = self.lay_out(layout)
+        return record_form(self.records, values, np.ndarray, _FLOAT, *layout.behind_stamp())
 
 
-def _text(stored: bytes) -> str:
-    """A CDR string: UTF-8 with a zero at the end. ValueError (UnicodeDecodeError) where it is none."""
-    return stored[:-1].decode()
+def _lay_out_scales(layout: _Layout) -> tuple[Any, ...]:
+    _, gondola, shelf = (layout.text() for _ in ("frame_id", "gondola", "shelf"))
+    period_ns = layout.duration_ns()
+    plates = tuple([layout.text() for _ in range(layout.number())])
+    layout.align()
+    return gondola, shelf, period_ns, plates
 
 
-_DECODERS: dict[str, Callable[[], Decoder]] = {
-    "aisle_msgs/msg/ScaleReading": _ScaleDecoder,
-    "aisle_msgs/msg/PersonDetectionArray": _DetectionsDecoder,
+def _lay_out_detections(layout: _Layout) -> tuple[Any, ...]:
+    _, camera = (layout.text() for _ in ("frame_id", "camera"))
+    return camera, layout.number(), layout.number()
+
+
+def _lay_out_gate_event(layout: _Layout) -> tuple[Any, ...]:
+    _, gate = (layout.text() for _ in ("frame_id", "gate"))
+    return gate, GateEventKind(layout.byte()), *(layout.text() for _ in ("credential", "shopper", "reason"))
+
+
+def _made_as(kind: type) -> Any:
+    return record_class(kind, tuple(field.name for field in dataclasses.fields(kind)))
+
+
+_MESSAGES = {
+    "aisle_msgs/msg/GateEvent": _Message(_made_as(GateEvent), _lay_out_gate_event, plain_record),
+    "aisle_msgs/msg/ScaleReading": _Message(_made_as(ScaleReading), _lay_out_scales, scale_reading),
+    # Whose persons all have equally many keypoints and equally long embeddings, as detectors give them.
+    "aisle_msgs/msg/PersonDetectionArray": _Message(_made_as(PersonDetections), _lay_out_detections, person_detections),
 }

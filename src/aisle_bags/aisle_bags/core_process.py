@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import io
 import multiprocessing
 import os
 import pickle
@@ -14,8 +15,9 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 from aisle_bags.bag_reader import BagError, BagReader
 from aisle_bags.core_runs import Closing, Core, CoreRun, Moment, merged
 from aisle_bags.event_order import EventOrder, Logged
-from aisle_contract.records import Record, StepResult
+from aisle_contract.records import GateEvent, Record, ShelfEvent, ShelfEvents, StepResult
 from aisle_fusion.shelf_monitor import ShelfMonitor
 from aisle_fusion.shelf_monitor_config import ShelfMonitorConfig
 from aisle_perception.packed_tracks import PackedTracks, unpacked
@@ -190,6 +192,7 @@ def _run(tasks: Numbered, sender: Connection, receiver: Connection) -> None:
         try:
             with seldom_collected(), BagReader(tasks[0][1].bag) as reader:
                 tasks = [(number, replace(task, for_crossing=True) if isinstance(task, TrackerTask) else task) for number, task in tasks]
+                reader.read_side_by_side(len(tasks))
                 runs = run_here(tasks, lambda topics: ((m.log_time_ns, m.topic, reader.record(m)) for m in reader.messages(topics)))
                 batch: list[_Sent] = []
                 together = 1
@@ -213,4 +216,17 @@ def _arrived(record: Record | PackedTracks) -> Record:
 
 
 def _send(sender: Connection, what: Sequence[_Sent] | dict[int, Closing] | BagError) -> None:
-    sender.send_bytes(pickle.dumps(what, protocol=pickle.HIGHEST_PROTOCOL))
+    written = io.BytesIO()
+    pickler = pickle.Pickler(written, protocol=pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = _BY_CONSTRUCTOR
+    pickler.dump(what)
+    sender.send_bytes(written.getvalue())
+
+
+def _by_constructor(kind: type) -> Callable[[Any], tuple[type, tuple[Any, ...]]]:
+    values = attrgetter(*(field.name for field in fields(kind)))
+    return lambda record: (kind, values(record))
+
+
+#: How records that cross over by the hundred are pickled: by themselves, dataclasses with slots ask for their fields one by one.
+_BY_CONSTRUCTOR = {kind: _by_constructor(kind) for kind in (GateEvent, ShelfEvent, ShelfEvents)}

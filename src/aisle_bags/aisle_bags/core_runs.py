@@ -38,6 +38,8 @@ def closing(core: Core, fed: Mapping[str, int] | None = None) -> Closing:
     return Closing(step, core.diagnostics(), fed or {})
 
 
+#: Of a record with its place.
+_RECORD = itemgetter(-1)
 #: Stamp (ns) of a record, and the number of the run that took it: of one time, the runs come in this order.
 Moment = tuple[int, int]
 
@@ -56,14 +58,16 @@ class CoreRun:
 
     def __iter__(self) -> Iterator[tuple[Moment, StepResult | Record]]:
         number, core, fed = self.number, self._core, Counter[str]()
-        for (stamp_ns, _, _), record in self._records:
+        for placed in self._records:
             if core is None:
-                yield (stamp_ns, number), record
+                yield from (((stamp_ns, number), record) for stamp_ns, _, _, _, record in placed)
                 continue
-            fed[type(record).__name__] += 1
-            step = core.step(record)
-            if step.records or step.warnings:
-                yield (stamp_ns, number), step
+            for kind, count in Counter(map(type, map(_RECORD, placed))).items():
+                fed[kind.__name__] += count
+            for stamp_ns, _, _, _, record in placed:
+                step = core.step(record)
+                if step.records or step.warnings:
+                    yield (stamp_ns, number), step
         self.closing = Closing(StepResult(), []) if core is None else closing(core, fed)
         self.closing.step.warnings.extend(self._records.warnings)
 

@@ -30,23 +30,33 @@ _TIME = itemgetter(0)
 
 
 class Chunks:
-    """Decompressed chunks of one file. The newest are kept, up to ``kept_bytes``: several topics are often read one beside the other."""
+    """Decompressed chunks of one file. Where several topics are read one beside the other (``readings``, of which each gets a chunk once),
+    they are kept until all have had them, the newest of them up to ``kept_bytes``."""
 
     def __init__(self, stream: IO[bytes], kept_bytes: int = 32 << 20) -> None:
         self._stream = stream
         self._room = kept_bytes
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, tuple[bytes, int]] = {}
+        self.readings = 1
 
     def data(self, index: ChunkIndex) -> bytes:
         """Raises what the MCAP library raises for a damaged chunk."""
-        data = self._kept.pop(index.chunk_start_offset, None)
-        if data is None:
-            data = _chunk_data(self._stream, index)
+        place = index.chunk_start_offset
+        if place in self._kept:
+            data, readings = self._taken_out(place)
+        else:
+            data, readings = _chunk_data(self._stream, index), self.readings
+        if readings > 1:
+            self._kept[place] = data, readings - 1
             self._room -= len(data)
-            while self._room < 0 and self._kept:
-                self._room += len(self._kept.pop(next(iter(self._kept))))
-        self._kept[index.chunk_start_offset] = data
+            while self._room < 0:
+                self._taken_out(next(iter(self._kept)))
         return data
+
+    def _taken_out(self, place: int) -> tuple[bytes, int]:
+        data, readings = self._kept.pop(place)
+        self._room += len(data)
+        return data, readings
 
 
 def stored_messages(

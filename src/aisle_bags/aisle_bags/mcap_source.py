@@ -106,6 +106,10 @@ class McapSource:
                 except ValueError as error:
                     raise _damaged(self.path, error) from error
 
+    def read_side_by_side(self, readings: int) -> None:
+        """So many calls of ``messages`` will go on at the same time: what they share is decompressed once."""
+        self._chunks.readings = readings
+
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them, if it does."""
         for name, values in self.metadata_records():
@@ -138,6 +142,10 @@ class McapSource:
         wanted = {number: (topic.name, topic.type) for number, topic in self._topics.items() if topics is None or topic.name in topics}
         repeated = {number: self._repeated[name].last for number, (name, _) in wanted.items() if name in self._repeated}
         for some in _told(self.path, self._stored(wanted, start_ns, end_ns)):
+            if not (repeated or compressed):
+                # Nearly always.
+                yield from [_message((*wanted[number], time, data, sent, sequence)) for time, _, number, data, sent, sequence in some]
+                continue
             for log_time_ns, _, number, data, publish_time_ns, sequence in some:
                 if repeated and number in repeated and sequence <= repeated[number]:
                     continue

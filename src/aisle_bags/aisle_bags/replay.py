@@ -126,6 +126,7 @@ def replay(
         # The other processes work from here on.
         others = [stack.enter_context(CoreProcess(group)) for group in elsewhere]
         runner = OfflineRunner(store, settings, plan.inputs, publish, taken_by_tasks)
+        reader.read_side_by_side(len(here))
         runs = run_here(here, lambda topics: _logged(reader, plan, topics, detectors))
         for (stamp_ns, _), what in merged([*runs, *others]):
             if isinstance(what, StepResult):

@@ -71,6 +71,9 @@ class SqliteSource:
     def leave_out_repeated(self) -> None:
         """Nothing tells which messages are repeated: the format has no place for it."""
 
+    def read_side_by_side(self, readings: int) -> None:
+        """Nothing is shared: the format is not compressed."""
+
     def stored_metadata(self) -> BagMetadata | None:
         """The bag's metadata as the file itself carries them (since schema version 3), if it does."""
         if not _columns(self._database, "metadata"):

@@ -14,17 +14,17 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from aisle_bags.cdr_records import fast_decoder
 from aisle_bags.message_definitions import message_definition
 from aisle_contract.conversions import MESSAGE_TYPES, from_message, serialised, to_message
-from aisle_contract.records import PersonDetections, ScaleReading
+from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, ScaleReading
 
 pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
 
-SCALES, DETECTIONS = MESSAGE_TYPES[ScaleReading], MESSAGE_TYPES[PersonDetections]
+SCALES, DETECTIONS, GATES = (MESSAGE_TYPES[kind] for kind in (ScaleReading, PersonDetections, GateEvent))
 
 
 def typestore(**changed: str) -> Any:
     """Types as a bag defines them; ``changed``: old -> new text of the definitions."""
     store = get_typestore(Stores.EMPTY)
-    for name in (SCALES, DETECTIONS):
+    for name in (SCALES, DETECTIONS, GATES):
         text = message_definition(name)
         for old, new in changed.items():
             text = text.replace(f" {old} ", f" {new} ")
@@ -57,6 +57,12 @@ def detections(draw: st.DrawFn) -> PersonDetections:
     return PersonDetections(draw(stamps), draw(ids), 640, draw(st.sampled_from([360, 480])), boxes, scores, keypoints, embeddings)
 
 
+@st.composite
+def gate_events(draw: st.DrawFn) -> GateEvent:
+    texts = (draw(st.sampled_from(["", "alice", "é"])) for _ in range(3))
+    return GateEvent(draw(stamps), draw(ids), draw(st.sampled_from(GateEventKind)), *texts)
+
+
 def assert_same(found: Any, expected: Any) -> None:
     for field in dataclasses.fields(expected):
         mine, other = getattr(found, field.name), getattr(expected, field.name)
@@ -85,6 +91,24 @@ def test_detections_are_those_of_the_general_decoder(records: list[PersonDetecti
     for record in records:
         data = serialised(to_message(record))
         assert_same(decode(data), from_message(TYPES.deserialize_cdr(data, DETECTIONS)))
+
+
+@settings(deadline=None)  # The first call imports message classes.
+@given(st.lists(gate_events(), min_size=1, max_size=6))
+def test_gate_events_are_those_of_the_general_decoder(records: list[GateEvent]) -> None:
+    decode = fast_decoder(GATES, TYPES.fielddefs)
+    for record in records:
+        data = serialised(to_message(record))
+        assert_same(decode(data), from_message(TYPES.deserialize_cdr(data, GATES)))
+
+
+def test_gate_events_of_an_unknown_kind_or_with_something_behind_them_are_left_to_the_general_decoder() -> None:
+    message = to_message(GateEvent(5, "door", GateEventKind.STATUS))
+    decode = fast_decoder(GATES, TYPES.fielddefs)
+    assert_same(decode(serialised(message) + b"\0"), GateEvent(5, "door", GateEventKind.STATUS))
+    assert decode(serialised(message) + bytes(4)) is None
+    message.kind = 9
+    assert decode(serialised(message)) is None
 
 
 def reading() -> ScaleReading:
@@ -136,4 +160,5 @@ def test_rows_that_are_not_whole_are_left_to_the_general_decoder() -> None:
 def test_a_bag_with_other_definitions_has_no_fast_decoder() -> None:
     assert fast_decoder(SCALES, typestore(sample_period="period").fielddefs) is None
     assert fast_decoder(DETECTIONS, typestore(score="certainty").fielddefs) is None
-    assert fast_decoder("aisle_msgs/msg/GateEvent", TYPES.fielddefs) is None
+    assert fast_decoder(GATES, typestore(gate="door").fielddefs) is None
+    assert fast_decoder("aisle_msgs/msg/ItemObservation", TYPES.fielddefs) is None

@@ -74,15 +74,24 @@ def test_damage_is_noticed() -> None:
         list(stored_messages(Chunks(stream), summary, {1, 2, 3}))
 
 
-def test_chunks_are_kept_while_there_is_room() -> None:
+def test_chunks_are_kept_until_all_have_had_them_while_there_is_room() -> None:
     stream = file(list(range(300)))
     indexes = summary_of(stream).chunk_indexes
-    sizes = [index.uncompressed_size for index in indexes]
-    chunks = Chunks(stream, kept_bytes=sum(sizes[:3]))
+    room = sum(index.uncompressed_size for index in indexes[:3])
+    chunks = Chunks(stream, kept_bytes=room)
+    chunks.readings = 2
     first = [chunks.data(index) for index in indexes[:3]]
-    assert [chunks.data(index) for index in reversed(indexes[:3])] == first[::-1]
     assert all(chunks.data(index) is data for index, data in zip(indexes[:3], first, strict=True))
+    assert not chunks._kept
     everything = [chunks.data(index) for index in indexes]
-    assert sum(map(len, chunks._kept.values())) <= sum(sizes[:3])
+    assert 0 < sum(len(data) for data, _ in chunks._kept.values()) <= room
     assert chunks.data(indexes[-1]) is everything[-1]
     assert chunks.data(indexes[0]) == first[0]
+
+
+def test_chunks_that_one_reads_alone_are_not_kept() -> None:
+    stream = file(list(range(300)))
+    chunks = Chunks(stream)
+    for index in summary_of(stream).chunk_indexes:
+        chunks.data(index)
+    assert not chunks._kept

@@ -8,8 +8,6 @@ the 5-13 Hz in which shelves ring; the level is a mean over 1.5 s that ends 1.5 
 
 from __future__ import annotations
 
-import enum
-
 import numpy as np
 
 import aisle_kernels
@@ -84,8 +82,11 @@ _FADE = float(np.exp(-BIN_NS * 1e-9 / SHAKING_FADE_S))
 _SETTLING_FADE = float(np.exp(-BINS_PER_REPORT * BIN_NS * 1e-9 / SETTLING_S))
 
 
-class Phase(enum.IntEnum):
-    """UNKNOWN: no level yet. IDLE: the load is at its level. ACTIVE: it changes, or has changed and was not settled yet."""
+class Phase:
+    """UNKNOWN: no level yet. IDLE: the load is at its level. ACTIVE: it changes, or has changed and was not settled yet.
+
+    Plain numbers: comparing an array with a member of an enumeration takes NumPy four times as long.
+    """
 
     UNKNOWN = 0
     IDLE = 1
@@ -348,7 +349,7 @@ class PlateLevels:
         gone = (self.phase != Phase.UNKNOWN) & (self.bin - self.last_present_bin > self._bridged_bins)
         return np.flatnonzero(gone) if gone.any() else _NONE
 
-    def _set_phase(self, plates: np.ndarray, phase: Phase) -> None:
+    def _set_phase(self, plates: np.ndarray, phase: int) -> None:
         self.phase[plates] = phase
         self._idle[plates] = phase == Phase.IDLE
         self.busy = np.flatnonzero(self.phase >= Phase.ACTIVE)

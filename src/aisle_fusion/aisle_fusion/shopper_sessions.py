@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, STAFF_PREFIX, Alert, AlertLevel, GateEvent, GateEventKind, Track, Tracks
 from aisle_fusion.gate_crossing import Doorway, path_crosses, segment_distance
-from aisle_fusion.track_history import TrackHistory, TrackLife
+from aisle_fusion.track_history import TrackHistory, TrackLife, in_a_row
 from aisle_fusion.visit_identity import Exchange, IdentityConfig, VisitIdentities
 from aisle_store.store import Gate, GateKind, Store
 
@@ -123,6 +123,8 @@ class ShopperSessions:
         self._identities = VisitIdentities(config)
         # Whether anybody may have moved, or been lost for long enough, since it was last asked who has left.
         self._may_have_left = False
+        # Tracks that may get a visit; None when that may have changed.
+        self._unbound: list[TrackLife] | None = None
         #: Visits that are not closed yet, oldest first.
         self.visits: dict[str, Visit] = {}
 
@@ -135,6 +137,7 @@ class ShopperSessions:
 
     def take_tracks(self, tracks: Tracks) -> None:
         self._may_have_left = True
+        self._unbound = None
         vanished = self._history.add(tracks)
         for life in vanished:
             visit = self._current_visit(life)
@@ -300,7 +303,7 @@ class ShopperSessions:
                 moved.append((visit, life))
         if not moved:
             return
-        on_floor = self._store.on_floor(np.array([life.newest.position for _, life in moved])).tolist()
+        on_floor = self._store.on_floor(in_a_row([life.newest.position for _, life in moved]).reshape(-1, 2)).tolist()
         for (visit, life), is_on_floor in zip(moved, on_floor, strict=True):
             if visit.lost_ns and self._ended_at_exit(life, is_on_floor):
                 self._leave(visit, life.seen_ns)
@@ -323,6 +326,7 @@ class ShopperSessions:
 
     def _leave(self, visit: Visit, left_ns: int) -> None:
         visit.left_ns = max(left_ns, visit.entered_ns + 1)
+        self._unbound = None
         self._identities.close(visit.session)
 
     def _expire_orphans(self, now_ns: int) -> None:
@@ -335,11 +339,12 @@ class ShopperSessions:
     # Tracks inside without a visit
 
     def _link_free_tracks(self, now_ns: int) -> None:
-        bound = self._visit_of_track
-        # Most tracks are those of visits that have not ended, and this is asked with each record.
-        lives = [life for life in self._history if life.present and ((visit := bound.get(life.track)) is None or visit.left_ns)]
-        lives = [life for life in lives if self._is_free(life, now_ns)]
-        lives = [life for life in lives if self._is_person(life, now_ns) and not self._may_be_entering(life, now_ns)]
+        if self._unbound is None:
+            self._unbound = [life for life in self._history if life.present and self._is_unbound(life)]
+        # Most tracks are those of visits that go on, and this is asked with each record.
+        if not self._unbound:
+            return
+        lives = [life for life in self._unbound if self._is_due(life, now_ns)]
         lives = [life for life in lives if not self._is_duplicate(life)]
         if not lives:
             return
@@ -369,19 +374,23 @@ class ShopperSessions:
         """While gates reported; old enough to be somebody."""
         return self._gates_work(now_ns) and now_ns - life.first_ns >= self._config.minimum_age_without_entry_s * NANOSECONDS
 
-    def _is_free(self, life: TrackLife, now_ns: int) -> bool:
-        visit = self._visit_of_track.get(life.track)
-        if visit is None:
-            return True
-        # Ended by mistake, or came back: far from any exit long after leaving.
-        gone_long_ago = not visit.inside and now_ns - visit.left_ns > 2 * self._window_ns
-        return gone_long_ago and not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m)
+    def _is_unbound(self, life: TrackLife) -> bool:
+        """Whether a track is that of a person on the floor, and of no visit or far from any exit though its visit has ended: by mistake, or
+        the person came back."""
+        visit, track = self._visit_of_track.get(life.track), life.newest
+        if visit is not None and (visit.inside or _near(self._exit_doorways, track.position, self._config.gate_radius_m)):
+            return False
+        likely = track.existence >= self._config.minimum_existence and track.unseen_s < 0.5
+        return likely and bool(self._store.on_floor(track.position)[0])
 
-    def _is_person(self, life: TrackLife, now_ns: int) -> bool:
-        config, track = self._config, life.newest
-        old_enough = now_ns - life.first_ns >= config.minimum_age_s * NANOSECONDS and life.last_ns - life.first_ns >= NANOSECONDS // 2
-        likely = track.existence >= config.minimum_existence and track.unseen_s < 0.5
-        return old_enough and likely and bool(self._store.on_floor(track.position)[0])
+    def _is_due(self, life: TrackLife, now_ns: int) -> bool:
+        """Whether a track is old enough, and its visit's end long ago."""
+        visit = self._visit_of_track.get(life.track)
+        if visit is not None and now_ns - visit.left_ns <= 2 * self._window_ns:
+            return False
+        least_ns = self._config.minimum_age_s * NANOSECONDS
+        old_enough = now_ns - life.first_ns >= least_ns and life.last_ns - life.first_ns >= NANOSECONDS // 2
+        return old_enough and not self._may_be_entering(life, now_ns)
 
     def _may_be_entering(self, life: TrackLife, now_ns: int) -> bool:
         """Began at an entrance a short while ago: the gate's ENTRY, which names the shopper, is waited for."""
@@ -458,6 +467,7 @@ class ShopperSessions:
         visit.spans.append(TrackSpan(life.track, from_ns))
         visit.lost_ns = 0 if life.present else life.last_ns
         self._may_have_left = True
+        self._unbound = None
         visit.last_seen_ns, visit.last_position, visit.last_velocity = life.seen_ns, life.newest.position, life.newest.velocity
         self._visit_of_track[life.track] = visit
 
@@ -499,7 +509,11 @@ def _assign(cost: np.ndarray, limit: float) -> dict[int, int]:
 def _mean_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Mean distance (m) of two paths, [N, 2] and [M, 2], over what they have in common at their ends."""
     common = min(len(ours), len(theirs))
-    return float(np.linalg.norm(ours[-common:] - theirs[-common:], axis=1).mean()) if common else np.inf
+    if not common:
+        return np.inf
+    apart = ours[-common:] - theirs[-common:]
+    # A third of what NumPy's norm takes.
+    return float(np.sqrt(np.add.reduce(apart * apart, axis=1)).mean())
 
 
 def _path(life: TrackLife, since_ns: int) -> np.ndarray:

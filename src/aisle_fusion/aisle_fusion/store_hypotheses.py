@@ -453,8 +453,8 @@ def _both(first: Hypothesis, second: Hypothesis) -> Hypothesis:
         carts[cart] = carts.get(cart, 0) + pieces
     return Hypothesis(
         first.log_weight + second.log_weight,
-        tuple(sorted((*first.entries, *second.entries))),
-        tuple(sorted((*first.strays, *second.strays))),
+        tuple(sorted(first.entries + second.entries)),
+        tuple(sorted(first.strays + second.strays)),
         tuple(entry for entry in sorted(carts.items()) if entry[1]),
     )
 
@@ -489,11 +489,10 @@ def _after(carts: Carts, effects: Collection[tuple[str, str, int]]) -> Carts:
         cart = visit, product
         # What is there is sorted: a place is found in few steps.
         place = bisect_left(carts, (cart,))
-        if place == len(carts) or carts[place][0] != cart:
-            carts = (*carts[:place], (cart, pieces), *carts[place:])
-            continue
-        left = carts[place][1] + pieces
-        carts = (*carts[:place], (cart, left), *carts[place + 1 :]) if left else (*carts[:place], *carts[place + 1 :])
+        known = place < len(carts) and carts[place][0] == cart
+        left = carts[place][1] + pieces if known else pieces
+        entry: Carts = ((cart, left),) if left else ()
+        carts = carts[:place] + entry + carts[place + known :]
     return carts
 
 
@@ -502,7 +501,9 @@ def _merge(merged: dict[tuple, Hypothesis], hypothesis: Hypothesis) -> None:
     present = hypothesis.present
     other = merged.setdefault(present, hypothesis)
     if other is not hypothesis:
-        likelier = min((hypothesis, other), key=lambda h: (-h.log_weight, h.entries))
+        same = hypothesis.log_weight == other.log_weight
+        first = hypothesis.entries <= other.entries if same else hypothesis.log_weight > other.log_weight
+        likelier = hypothesis if first else other
         merged[present] = likelier.weighing(_log_sum(hypothesis.log_weight, other.log_weight))
 
 

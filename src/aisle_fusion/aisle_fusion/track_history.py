@@ -152,7 +152,7 @@ class TrackLife:
             parts += self._wrist(0, stamp_ns, track.left_wrist)
             parts += self._wrist(1, stamp_ns, track.right_wrist)
         # Of each the state (4), its covariance (16) and two wrists (24).
-        values = _in_a_row(parts).reshape(len(self._waiting), -1)
+        values = in_a_row(parts).reshape(len(self._waiting), -1)
         rows = self._rows[end - len(self._waiting) : end]
         rows[:, :4] = values[:, :4]
         along_x, along_y = values[:, 4], values[:, 9]
@@ -172,7 +172,7 @@ class TrackLife:
         return seen.position, seen.covariance + (_HIDDEN_MPS * hidden_s) ** 2 * _ONE
 
 
-def _in_a_row(parts: Sequence[np.ndarray]) -> np.ndarray:
+def in_a_row(parts: Sequence[np.ndarray]) -> np.ndarray:
     """All numbers of many small float64 arrays, float64 [N]."""
     try:
         # A ninth of what joining them as arrays takes.

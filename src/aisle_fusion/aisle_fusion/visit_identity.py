@@ -198,7 +198,8 @@ class VisitIdentities:
         its track since."""
         known = [visit for visit, watched in self._watched.items() if watched.contacts and watched.own.known[1] <= _LARGEST_DEVIATION_M]
         pairs = [(first, second) for first, second in combinations(known, 2) if second in self._watched[first].contacts]
-        seen: dict[str, tuple[float, bool] | None] = {}
+        # Of each who is asked about: height, whether upright, and how well that fits to the own head.
+        seen: dict[str, tuple[float, bool, float] | None] = {}
         best, likeliest = self._config.exchange_gain, None
         for pair in pairs:
             gain = 0.0
@@ -206,19 +207,20 @@ class VisitIdentities:
                 if visit not in tracks:
                     continue
                 if visit not in seen:
-                    seen[visit] = self._seen(visit, stamp_ns)
+                    shown = self._seen(visit, stamp_ns)
+                    seen[visit] = None if shown is None else (*shown, self._log_density(visit, *shown))
                 # Whose track shows nothing at this moment is left alone. Both must say so: one alone may be somebody else.
-                if seen[visit] is None or (gained := self._gain(visit, other, seen[visit])) <= _LEAST_GAIN:
+                if seen[visit] is None:
+                    break
+                height, upright, fits = seen[visit]
+                gained = self._log_density(other, height, upright) - fits
+                if gained <= _LEAST_GAIN:
                     break
                 gain += gained
             else:
                 if gain > best:
                     best, likeliest = gain, pair
         return likeliest
-
-    def _gain(self, visit: str, other: str, seen: tuple[float, bool]) -> float:
-        """How much better (nats) what the visit's track shows fits to the other's head."""
-        return self._log_density(other, *seen) - self._log_density(visit, *seen)
 
     def _seen(self, visit: str, stamp_ns: int) -> tuple[float, bool] | None:
         """Height (m) of the head that a visit's track shows now, and whether it walked upright; None if it is not seen well."""
@@ -254,7 +256,7 @@ class VisitIdentities:
         samples: list[tuple[int, float]] = []
         for visit, other in (pair, pair[::-1]):
             for stamp_ns, height, _ in self._watched[visit].heights:
-                samples.append((stamp_ns, self._gain(visit, other, (height, False))))
+                samples.append((stamp_ns, self._log_density(other, height) - self._log_density(visit, height)))
         samples.sort()
         after = np.cumsum([gain for _, gain in reversed(samples)])[::-1]
         return samples[int(np.argmax(after))][0]

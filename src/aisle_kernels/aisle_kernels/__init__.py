@@ -27,6 +27,8 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     weights [M] (``body_updater``)
 ``deviations(covariances [M, 2, 2], ...)``
     standard deviations along the longest axes [M] (``small_matrices``)
+``inverses(matrices [M, 2, 2], ...)``
+    their inverses [M, 2, 2] (``small_matrices``)
 ``clusters(gate, camera_of [M], positions [M, 2], covariances [M, 2, 2], ...)``
     labels [M]: for each detection the first one of its group (``association``)
 ``assign(limit, asked bool [N], free bool [M], cameras, camera_of [M], distances [N, M], gains [N, M], owner [M])``
@@ -108,12 +110,20 @@ Bags (``aisle_bags.mcap_chunks``, ``cdr_records``):
 ``chunk_messages(chunk, offset, wanted)``
     messages of a chunk whose channels' places in ``wanted`` (65536 bytes) are not 0: tuples (log time, ``offset``, channel, data, publish
     time, sequence); ValueError for records that do not fit into it
-``person_sizes(message, start, count)``
-    how many numbers the keypoints and the embedding of each of ``count`` persons have, which stand from ``start`` to the message's end;
-    None where they differ or do not fit
-``made(class, names, values)``
-    an object of a class with ``__slots__`` whose attributes ``names`` (a tuple) have these ``values`` (a tuple): what the constructor of
-    a frozen dataclass gives, at a fifth of the time
+``record_class(class, names)``
+    a handle for those below: a class with ``__slots__``, and its attributes in the order in which they are given. Objects are made as by
+    the constructor of a frozen dataclass, at a fifth of the time
+``record_form(record class, values, array class, number type, same, counts)``
+    a handle for those below: what the messages of a topic have in common. After the stamp come the bytes ``same``, as far as they count
+    (bits of ``counts``, as many bytes). The attributes of their records are the stamp, ``values``, then arrays
+``plain_record(form, message)``
+    the record, without arrays, of a message that ends there; None for a message that is not like that
+``scale_reading(form, message)``, ``person_detections(form, message)``
+    the record of a message in which follow how many numbers or persons there are, and these, with arrays of its own; None for a message
+    that is not like that, or whose persons differ in what they have
+``unpacked_tracks(track class, point class, people, known bool [N, 3], positions, velocities, covariances, points, spreads)``
+    a tuple of tracks (``aisle_perception.packed_tracks``), whose arrays are the N or 3N of which the last five consist; ``people``: a list
+    of N tuples (track, existence, unseen_s)
 """
 
 from aisle_kernels._compiled import (
@@ -131,24 +141,28 @@ from aisle_kernels._compiled import (
     in_view,
     innovations,
     inside_polygon,
+    inverses,
     judge,
     lastingly_off,
     late_samples,
     learn_noise,
     lenses,
-    made,
     merged,
     near_lines,
     off_level,
     open_bins,
     pair_misfits,
-    person_sizes,
+    person_detections,
+    plain_record,
     plate_levels,
     pop_means,
     predict,
     project,
+    record_class,
+    record_form,
     sample_bins,
     sample_stream,
+    scale_reading,
     set_thresholds,
     settled_shares,
     shadows,
@@ -161,6 +175,7 @@ from aisle_kernels._compiled import (
     triangulate,
     trust,
     undistort,
+    unpacked_tracks,
     update_points,
     watch_plates,
 )
@@ -180,24 +195,28 @@ __all__ = [
     "in_view",
     "innovations",
     "inside_polygon",
+    "inverses",
     "judge",
     "lastingly_off",
     "late_samples",
     "learn_noise",
     "lenses",
-    "made",
     "merged",
     "near_lines",
     "off_level",
     "open_bins",
     "pair_misfits",
-    "person_sizes",
+    "person_detections",
+    "plain_record",
     "plate_levels",
     "pop_means",
     "predict",
     "project",
+    "record_class",
+    "record_form",
     "sample_bins",
     "sample_stream",
+    "scale_reading",
     "set_thresholds",
     "settled_shares",
     "shadows",
@@ -210,6 +229,7 @@ __all__ = [
     "triangulate",
     "trust",
     "undistort",
+    "unpacked_tracks",
     "update_points",
     "watch_plates",
 ]

@@ -14,6 +14,7 @@
 #include "floor_projection.hpp"
 #include "frames.hpp"
 #include "people_calls.hpp"
+#include "record_calls.hpp"
 #include "shelf_calls.hpp"
 
 namespace {
@@ -416,7 +417,8 @@ PyModuleDef kModule = {PyModuleDef_HEAD_INIT, "_compiled", "See aisle_kernels.",
 
 PyMODINIT_FUNC PyInit__compiled() {
     PyObject* module = PyModule_Create(&kModule);
-    for (PyMethodDef* methods : {aisle::kPeopleMethods, aisle::kShelfMethods, aisle::kEventMethods, aisle::kBagMethods})
+    for (PyMethodDef* methods :
+         {aisle::kPeopleMethods, aisle::kShelfMethods, aisle::kEventMethods, aisle::kBagMethods, aisle::kRecordMethods})
         if (module && PyModule_AddFunctions(module, methods) < 0) Py_CLEAR(module);
     return module;
 }

@@ -29,6 +29,18 @@ PyObject* deviations(Values values, Py_ssize_t given) {
     Py_RETURN_NONE;
 }
 
+PyObject* inverses(Values values, Py_ssize_t given) {
+    Arguments arguments("inverses", values, given, 2);
+    const int64_t count = arguments.rows(4 * sizeof(double));
+    const double* m = arguments.in<double>(4 * count);
+    double* results = arguments.out<double>(4 * count);
+    for (int64_t k = 0; k < 4 * count; k += 4) {
+        const Matrix2 i = inverse(Matrix2{m[k], m[k + 1], m[k + 2], m[k + 3]});
+        results[k] = i.xx, results[k + 1] = i.xy, results[k + 2] = i.yx, results[k + 3] = i.yy;
+    }
+    Py_RETURN_NONE;
+}
+
 PyObject* clusters(Values values, Py_ssize_t given) {
     Arguments arguments("clusters", values, given, 5);
     const double gate = arguments.number();
@@ -199,6 +211,7 @@ PyObject* track_rows(Values values, Py_ssize_t given) {
 
 PyMethodDef kPeopleMethods[] = {
     method<deviations>("deviations", "deviations(covariances, result)"),
+    method<inverses>("inverses", "inverses(matrices, results)"),
     method<clusters>("clusters", "clusters(gate, camera_of, positions, covariances, labels)"),
     method<assign>("assign", "assign(limit, asked, free, cameras, camera_of, distances, gains, owner), the last in place"),
     method<shadows>("shadows", "shadows(limit, confirmed, camera_of, owner, distances, result)"),

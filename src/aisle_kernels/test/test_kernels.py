@@ -136,13 +136,69 @@ def test_records_that_do_not_fit_into_a_chunk_are_told(end: bytes) -> None:
         aisle_kernels.chunk_messages(message(3, 11, b"ab") + end, 0, bytearray(65536))
 
 
-def test_persons_are_measured_only_where_all_are_alike() -> None:
-    def person(keypoints: int, embedding: int) -> bytes:
-        return bytes(20) + struct.pack("<I", keypoints) + bytes(4 * keypoints) + struct.pack("<I", embedding) + bytes(4 * embedding)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Persons:
+    stamp_ns: int
+    camera: str
+    boxes: np.ndarray
+    scores: np.ndarray
+    keypoints: np.ndarray | None
+    embeddings: np.ndarray | None
 
-    assert aisle_kernels.person_sizes(b"head" + person(51, 2) * 2 + b"xyz", 4, 2) == (51, 2)
-    for data, count in ((person(51, 2) + person(51, 3), 2), (person(51, 2), 2), (person(51, 2) * 2, 1), (person(51, 2)[:-1], 1), (b"", 0)):
-        assert aisle_kernels.person_sizes(data, 0, count) is None
+
+def persons_form(*names: str, same: bytes = b"same") -> object:
+    kind = aisle_kernels.record_class(Persons, names or tuple(field.name for field in dataclasses.fields(Persons)))
+    return aisle_kernels.record_form(kind, ("7",), np.ndarray, np.dtype(np.float32), same, b"\xff\xff\0\xff")
+
+
+def persons_message(*persons: tuple[int, int], same: bytes = b"same", count: int | None = None) -> bytes:
+    """Of persons with so many numbers in keypoints and embedding, which count up from 0."""
+    words = []
+    for keypoints, embedding in persons:
+        words += [*range(5), struct.unpack("<f", struct.pack("<I", keypoints))[0], *range(keypoints)]
+        words += [struct.unpack("<f", struct.pack("<I", embedding))[0], *range(embedding)]
+    front = struct.pack("<4siI", b"\0\1\0\0", -2, 5) + same + struct.pack("<I", len(persons) if count is None else count)
+    return front + struct.pack(f"<{len(words)}f", *words)
+
+
+def test_persons_are_read_where_all_are_alike() -> None:
+    found = aisle_kernels.person_detections(persons_form(), persons_message((51, 2), (51, 2)) + b"xyz")
+    assert (found.stamp_ns, found.camera) == (-2 * 10**9 + 5, "7")
+    np.testing.assert_array_equal(found.boxes, [[0, 1, 2, 3]] * 2)
+    np.testing.assert_array_equal(found.scores, [4, 4])
+    np.testing.assert_array_equal(found.keypoints, np.broadcast_to(np.arange(51).reshape(17, 3), (2, 17, 3)))
+    np.testing.assert_array_equal(found.embeddings, [[0, 1]] * 2)
+    nobody = aisle_kernels.person_detections(persons_form(), persons_message(same=b"sa?e"))
+    assert (nobody.boxes.shape, nobody.scores.shape, nobody.keypoints, nobody.embeddings) == ((0, 4), (0,), None, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        persons_message((51, 2), (51, 3)),
+        persons_message((51, 2), (0, 2)),
+        persons_message((50, 2)),
+        persons_message((51, 2), count=2),
+        persons_message((51, 2), (51, 2), count=1),
+        persons_message((51, 2))[:-1],
+        persons_message((51, 2), count=2**32 - 1),
+        persons_message((51, 2), same=b"none"),
+        persons_message()[:-1],
+        b"\0\0" + persons_message()[2:],
+        b"",
+    ],
+)
+def test_persons_are_not_read_where_they_differ_or_do_not_fit(message: bytes) -> None:
+    assert aisle_kernels.person_detections(persons_form(), message) is None
+
+
+def test_forms_that_do_not_fit_their_records_are_refused() -> None:
+    with pytest.raises(ValueError, match="as many names as"):
+        aisle_kernels.person_detections(persons_form("stamp_ns", "camera"), persons_message())
+    with pytest.raises(ValueError, match="argument 6 has 4 numbers, expected 3"):
+        persons_form(same=b"sam")
+    with pytest.raises(ValueError, match="incorrect name"):
+        aisle_kernels.person_detections(lenses(), persons_message())
 
 
 def test_what_may_not_be_written_to_is_refused() -> None:
@@ -157,24 +213,87 @@ def test_a_call_with_too_few_arguments_is_refused() -> None:
         aisle_kernels.fuse(np.zeros((1, 4)))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Frozen:
-    first: int
-    second: object = None
-
-
 def test_records_are_made_as_by_their_constructors() -> None:
-    content = [1]
-    counts = sys.getrefcount(content)
-    one = aisle_kernels.made(Frozen, ("first", "second"), (7, content))
-    assert one == Frozen(7, content)
-    assert type(one) is Frozen
+    form, message = persons_form(), persons_message((51, 2))
+    counts = sys.getrefcount(Persons), sys.getrefcount(None)
+    for _ in range(9):
+        one = aisle_kernels.person_detections(form, message)
+    assert type(one) is Persons
+    assert repr(one) == repr(Persons(*(getattr(one, field.name) for field in dataclasses.fields(Persons))))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        one.first = 8
+        one.camera = "8"
+    boxes = one.boxes
+    held_by = sys.getrefcount(boxes)
+    assert held_by == 3
     del one
-    assert sys.getrefcount(content) == counts
-    with pytest.raises(AttributeError, match="third"):
-        aisle_kernels.made(Frozen, ("first", "third"), (7, content))
-    for wrong in ((Frozen, ("first",), (1, 2)), (Frozen, ["first"], (1,)), (1, ("first",), (1,)), (Frozen, ("first",))):
-        with pytest.raises(TypeError, match="a class, a tuple of names"):
-            aisle_kernels.made(*wrong)
+    assert abs(sys.getrefcount(Persons) - counts[0]) + abs(sys.getrefcount(None) - counts[1]) < 9
+
+
+class Loose:
+    first: int = 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ((Persons, ("stamp_ns", "third")), AttributeError, "third"),
+        ((Persons, ("stamp_ns", "__doc__")), TypeError, "with __slots__"),
+        ((Loose, ("first",)), TypeError, "with __slots__"),
+        ((slice, ("start",)), TypeError, "with __slots__"),
+        ((Persons, ["stamp_ns"]), TypeError, "a class and a tuple of names"),
+        ((1, ("real",)), TypeError, "a class and a tuple of names"),
+    ],
+)
+def test_classes_whose_objects_hold_attributes_otherwise_are_refused(arguments: tuple, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        aisle_kernels.record_class(*arguments)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Followed:
+    track: str
+    position: np.ndarray
+    velocity: np.ndarray
+    covariance: np.ndarray
+    existence: float
+    unseen_s: float
+    head: object
+    left: object
+    right: object
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    position: np.ndarray
+    covariance: np.ndarray
+
+
+def unpacking(**changed: object) -> tuple:
+    track, point = (aisle_kernels.record_class(kind, tuple(field.name for field in dataclasses.fields(kind))) for kind in (Followed, Point))
+    arguments = {"track": track, "point": point, "people": [("a", 0.5, 0.0)], "known": np.array([True, False, True])}
+    arguments |= {"positions": np.ones((1, 2)), "velocities": np.ones((1, 2)), "covariances": np.ones((1, 4, 4))}
+    arguments |= {"points": np.arange(9.0).reshape(3, 3), "spreads": np.ones((3, 3, 3))}
+    return aisle_kernels.unpacked_tracks(*(arguments | changed).values())
+
+
+def test_tracks_are_unpacked() -> None:
+    (one,) = unpacking()
+    assert (one.track, one.existence, one.unseen_s, one.left) == ("a", 0.5, 0.0, None)
+    assert [array.shape for array in (one.position, one.velocity, one.covariance)] == [(2,), (2,), (4, 4)]
+    assert (one.head.position.tolist(), one.right.position.tolist()) == ([0, 1, 2], [6, 7, 8])
+    assert one.head.covariance.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"known": np.array([True])}, ValueError, "argument 4 has 1 numbers, expected 3"),
+        ({"people": ()}, TypeError, "and a list"),
+        ({"people": ["abc"]}, TypeError, "a track, an existence"),
+        ({"point": aisle_kernels.record_class(Point, ("position",))}, TypeError, "9 and of 2 attributes"),
+        ({"positions": np.ones((0, 2))}, IndexError, "out of bounds"),
+    ],
+)
+def test_tracks_that_do_not_fit_together_are_refused(changed: dict, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        unpacking(**changed)

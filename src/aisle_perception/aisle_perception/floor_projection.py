@@ -81,6 +81,7 @@ class FloorPoints:
 #: A frame: number of the camera, age in s, what pixels are to be multiplied by across and down to be those of the calibration, and boxes,
 #: scores and keypoints as in ``PersonDetections``.
 Frame = tuple[int, float, float, float, np.ndarray, np.ndarray, "np.ndarray | None"]
+_BOXES = 4
 
 
 class Standing(NamedTuple):
@@ -126,7 +127,7 @@ class FloorProjector:
     def usable(self, frames: list[Frame], polygon: np.ndarray, margin_m: float, least_score: float) -> Standing:
         """Detections of several frames with at least that score that may stand in the ``polygon`` float64 [K, 2], allowing for
         ``margin_m`` and what is not known of their places."""
-        room = sum(len(boxes) for *_, boxes, _, _ in frames)
+        room = sum([len(frame[_BOXES]) for frame in frames])
         numbers, cameras = np.empty((2, room), dtype=np.int64)
         ages_s, keypoints, arrays = np.empty(room), np.empty((room, len(COCO_KEYPOINTS), 3)), _floor_arrays(room)
         results = (numbers, cameras, ages_s, keypoints, *arrays)

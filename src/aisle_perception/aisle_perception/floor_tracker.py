@@ -264,7 +264,10 @@ class FloorTracker:
         people = self.people
         duplicates = np.zeros(len(people), dtype=bool)
         together_ns = stamp_ns - np.maximum(people.near_since_ns, people.apart_ns)
-        pairs = np.argwhere((people.near_since_ns >= 0) & (together_ns >= self._config.duplicate_s * NANOSECONDS)).tolist()
+        together = (people.near_since_ns >= 0) & (together_ns >= self._config.duplicate_s * NANOSECONDS)
+        if not np.count_nonzero(together):
+            return duplicates
+        pairs = np.argwhere(together).tolist()
         # Of each later one, those first who have been near him for longest.
         for pair in sorted(pairs, key=lambda pair: (pair[0], people.near_since_ns[pair[0], pair[1]], pair[1])):
             if not (gone[pair] | duplicates[pair]).any():

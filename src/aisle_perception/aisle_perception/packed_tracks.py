@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from aisle_contract.records import BodyPoint, Track, Tracks
-from aisle_kernels import made
+from aisle_kernels import record_class, unpacked_tracks
 
 #: Where in a row: position 2, velocity 2, covariance 4 x 4, then for each point whether it is known, its position 3, its covariance 3 x 3.
 _POSITION, _VELOCITY, _COVARIANCE, _POINTS = slice(0, 2), slice(2, 4), slice(4, 20), 20
 _POINT_SIZE, _POINT_NAMES = 13, ("head", "left_wrist", "right_wrist")
-_TRACK_FIELDS, _POINT_FIELDS = (tuple(field.name for field in dataclasses.fields(kind)) for kind in (Track, BodyPoint))
+_TRACKS, _BODY_POINTS = (record_class(kind, tuple(field.name for field in dataclasses.fields(kind))) for kind in (Track, BodyPoint))
 ROW_SIZE = _POINTS + _POINT_SIZE * len(_POINT_NAMES)
 
 
@@ -29,11 +29,6 @@ def unpacked(packed_tracks: PackedTracks) -> Tracks:
     """As records. The arrays of one person share memory with those of the others."""
     stamp_ns, people, rows = packed_tracks
     parts = rows[:, _POINTS:].reshape(-1, _POINT_SIZE)
-    known = parts[:, 0] != 0.0
-    # Iterating over an array is the quickest way to the arrays in it.
-    found = zip(parts[known, 1:4], parts[known, 4:].reshape(-1, 3, 3), strict=True)
-    points = [made(BodyPoint, _POINT_FIELDS, next(found)) if is_known else None for is_known in known.tolist()]
     states = rows[:, _POSITION], rows[:, _VELOCITY], rows[:, _COVARIANCE].reshape(-1, 4, 4)
-    names, existences, unseen_s = ([person[i] for person in people] for i in range(3))
-    columns = (names, *states, existences, unseen_s, points[::3], points[1::3], points[2::3])
-    return Tracks(stamp_ns, tuple([made(Track, _TRACK_FIELDS, values) for values in zip(*columns, strict=True)]))
+    points = parts[:, 1:4], parts[:, 4:].reshape(-1, 3, 3)
+    return Tracks(stamp_ns, unpacked_tracks(_TRACKS, _BODY_POINTS, people, parts[:, 0] != 0.0, *states, *points))

