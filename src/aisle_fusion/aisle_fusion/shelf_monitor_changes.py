@@ -263,9 +263,13 @@ class ShelfChanges:
         largest = float(size.max())
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
+        weak = size < RAISED_SHARE * largest
         # Plates that a load or a hand lies on are not only swinging back.
-        settling = np.where(size < RAISED_SHARE * largest, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
+        settling = np.where(weak, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
+        # What only swings beside a load must not hide that the load stands still.
+        swing = np.minimum(levels.shaking[shelf] * range_, RAISED_SHARE * largest)
+        tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
         limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
