@@ -445,7 +445,8 @@ class ShelfChanges:
         if not len(plates):
             return plates, change, after_variance
         drift = config.drift_kg_per_s * max(plateau.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * levels.settling[int(plates[0]) // self._width])
+        settled = levels.settled_by(plates, (plateau.since + plateau.until) // 2)
+        creep = np.maximum(config.creep_share * float(np.abs(change).max()), settled)
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:

@@ -242,6 +242,14 @@ def test_plates_that_swing_beside_a_load_do_not_hide_that_it_was_gone():
     assert sum(events == pytest.approx([-150, 150], abs=15) for events in told) >= 9
 
 
+def test_plates_that_settle_after_a_heavy_thing_are_no_events():
+    scenes = {}
+    for seed in range(12):
+        weight_g = (-3000, 2500)[seed % 2]
+        scenes["g", f"{seed:02d}"] = ShelfScene(SECONDS, "white", seed=140 + seed).move(10, weight_g, AT, 0.5).settle(weight_g, AT + 0.5)
+    assert sum(len(events) for events in finals(scenes).values()) <= len(scenes) + 2
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_light_thing_on_loud_plates_is_found(sign: int):
     scenes = {("g", str(seed)): ShelfScene(SECONDS, "ten times", seed=300 + seed).move(6, sign * 50, AT + 5) for seed in range(6)}
