@@ -24,6 +24,8 @@ STRONG_SHARE = 0.12
 NEIGHBOURS = 1
 #: A change that is told early needs so many times the significance: a shaking shelf swings there and back.
 EARLY_FACTOR = 2.0
+#: Less than that only if it is late: within this last share of the time to the end of settling, where more goes afterwards.
+LATE_SHARE = 0.35
 #: Longer changes are slow: what looks steady may be a pause in a slow lift.
 QUICK_S = 0.9
 #: A plate was pressed by a hand if it was raised for so long on the way.
@@ -226,8 +228,7 @@ class ShelfChanges:
         mean = levels.mean[chain.columns]
         if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
             # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
-            lasted = chain.until - chain.since + 1
-            factor = 1.0 if lasted >= self._settle_bins else EARLY_FACTOR
+            factor = self._earliness(chain.since, chain.until, more_is_gone=not _grows(mean - chain.loads))
             measured = self._measure(chain, factor) if chain.firm or self._were_goods(chain, mean) else []
             if measured or (chain.doubt_bins and self._has_crept(chain)):
                 self._end(chain, measured, outcome)
@@ -254,6 +255,13 @@ class ShelfChanges:
             outcome.ended.append((chain.columns, []))
         elif chain.told_bin >= 0 and chain.until == levels.bin and (levels.bin - chain.told_bin) % PRESENT_EVERY_BINS == 0:
             outcome.present.append((self._with_neighbours(chain), self._measure(chain, EARLY_FACTOR)))
+
+    def _earliness(self, since: int, until: int, more_is_gone: bool = False) -> float:
+        """How many times the significance a change needs that is told by a plateau from bin ``since`` to bin ``until``, after which
+        ``more_is_gone``: then it may be a part of a slow lift."""
+        span = (self._settle_bins - self._steady_bins) * (LATE_SHARE if more_is_gone else 1.0)
+        missing = self._settle_bins - (until - since + 1)
+        return 1.0 + (EARLY_FACTOR - 1.0) * min(max(missing / max(span, 1.0), 0.0), 1.0)
 
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
         """Begins, prolongs and judges the plateau of a chain."""
@@ -330,8 +338,7 @@ class ShelfChanges:
         lasted = chain.until - chain.since + 1
         if chain.raised:
             return lasted >= self._heavier_bins and self._is_no_hand(chain)
-        off = mean - chain.loads
-        return lasted >= self._lighter_bins and bool(off[np.argmax(np.abs(off))] > 0)
+        return lasted >= self._lighter_bins and _grows(mean - chain.loads)
 
     def _remember(self, chain: _Chain) -> None:
         """Keeps a plateau that is left for when it is known what came after it."""
@@ -351,7 +358,7 @@ class ShelfChanges:
         for number, pause in enumerate(chain.pauses):
             if not self._is_kept(pause, now):
                 continue
-            changes = self._changes_at(chain, pause, EARLY_FACTOR)
+            changes = self._changes_at(chain, pause, self._earliness(pause.since, pause.until))
             if not changes:
                 continue
             outcome.ended.append((pause.plates, changes))
@@ -546,6 +553,11 @@ class ShelfChanges:
                 outcome.ended.append((chain.columns, []))
                 self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins, pauses=chain.pauses)
         self._chains = [chain for chain in self._chains if len(chain.columns)]
+
+
+def _grows(off: np.ndarray) -> bool:
+    """Whether the plate that is ``off`` [plates] most got heavier."""
+    return bool(off[np.argmax(np.abs(off))] > 0)
 
 
 def among(plates: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -242,6 +242,15 @@ def test_plates_that_swing_beside_a_load_do_not_hide_that_it_was_gone():
     assert sum(events == pytest.approx([-150, 150], abs=15) for events in told) >= 9
 
 
+def test_what_is_put_back_within_a_second_on_noisy_plates_is_told_twice():
+    """A plateau that lasted for nearly a second tells nearly as small changes as one of a whole second."""
+    scenes = {}
+    for seed in range(24):
+        scenes["g", f"{seed:02d}"] = ShelfScene(SECONDS, "shared", seed=220 + seed).move(6, -14, AT, 0.15).move(6, 14, AT + 0.8, 0.15)
+    told = [[grams(event) for event in events] for events in finals(scenes).values()]
+    assert sum(events == pytest.approx([-14, 14], abs=5) for events in told) >= 10
+
+
 def test_plates_that_settle_after_a_heavy_thing_are_no_events():
     scenes = {}
     for seed in range(12):
