@@ -8,7 +8,7 @@ early to tell are remembered: what came after them may show that they were of go
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -46,6 +46,12 @@ HIDDEN_DEVIATIONS = 3.6
 HIDDEN_LONG_DEVIATIONS = 5.0
 #: A shelf that shakes raises what a steady load may wander by up to this factor where it lasts.
 MOST_SHAKEN = 3.0
+#: A hand that rests weighs more than this, kg; what gets lighter beside it does so by more than this share of its force, by which the
+#: shelf bends.
+RESTING_HAND_KG = 0.15
+LOWERED_SHARE = 0.06
+#: So many plates next to one another are the most that it lies on.
+HAND_PLATES = 5
 #: Plateaus of a chain that are remembered until it is clear what they were.
 MOST_PAUSES = 12
 #: What was put and is still there weighs the same: within so many deviations and this share, in most of the load that had come.
@@ -120,6 +126,11 @@ class _Plateau:
     plates: np.ndarray
     loads: np.ndarray
     variance: np.ndarray
+
+    def without(self, others: np.ndarray) -> _Plateau:
+        """The same but for some columns, which have a new level since."""
+        kept = ~among(self.plates, others)
+        return replace(self, plates=self.plates[kept], loads=self.loads[kept], variance=self.variance[kept])
 
 
 @dataclass(eq=False)
@@ -236,6 +247,8 @@ class ShelfChanges:
             self._remember(chain)
             chain.leave()
         self._look_for_plateau(chain, mean)
+        if chain.raised and not chain.firm and levels.bin % PRESENT_EVERY_BINS == 0:
+            self._end_beside_a_hand(chain, outcome)
         if chain.pauses and chain.until == levels.bin and chain.still_bins == self._steady_bins:
             self._end_steps(chain, outcome)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
@@ -278,7 +291,7 @@ class ShelfChanges:
         # What only swings beside a load must not hide that the load stands still.
         swing = np.minimum(levels.shaking[shelf] * range_, RAISED_SHARE * largest)
         tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
-        limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
+        limit = np.maximum(self._noise_limit(chain.columns), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
         still = levels.still_bins(chain.columns, tolerance)
@@ -368,6 +381,35 @@ class ShelfChanges:
         del chain.pauses[:passed]
         return passed > 0
 
+    def _end_beside_a_hand(self, chain: _Chain, outcome: Outcome) -> None:
+        """Ends changes of plates that have got lighter, as no hand can do, and stand still while a hand lies on others of the chain."""
+        levels = self._levels
+        plates = self._with_neighbours(chain)
+        change = levels.mean[plates] - levels.level[plates]
+        if not float(change[change > 0].sum()) >= RESTING_HAND_KG:
+            return
+        limit = self._noise_limit(plates)
+        raised = plates[change > limit]
+        if len(raised) and raised[-1] - raised[0] >= HAND_PLATES:
+            # That is no hand, or there are several.
+            return
+        least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.nanmax(np.abs(change))))
+        for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), plates, 2):
+            lower = plates[group]
+            still = levels.still_bins(lower, np.maximum(levels.steady_range[lower], self._config.steady_share * np.abs(change[group])))
+            since = levels.bin - still + 1
+            if still < self._settle_bins or since <= chain.start_bin:
+                continue
+            # Those beside them carry some of it; what they do where the hand lies cannot be told.
+            near = slice(max(group[0] - NEIGHBOURS, 0), group[-1] + NEIGHBOURS + 1)
+            free = plates[near][change[near] < limit[near]]
+            plateau = _Plateau(since, levels.bin, free, *levels.load_between(since, levels.bin, free))
+            changes = self._changes_at(chain, plateau, 1.0)
+            if changes:
+                outcome.ended.append((free, changes))
+                levels.shift_level(free, plateau.loads, plateau.variance, since)
+                chain.pauses = [kept for pause in chain.pauses if len((kept := pause.without(free)).plates)]
+
     def _is_kept(self, pause: _Plateau, now: _Plateau) -> bool:
         """Whether what had changed at a pause was goods, as the chain's present plateau shows: something happened elsewhere since, but a
         load that had come is still there, which that of a hand is not to the gram; or what had gone has not gone on going."""
@@ -395,12 +437,12 @@ class ShelfChanges:
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
-        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain)))
+        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain.columns)))
 
-    def _noise_limit(self, chain: _Chain) -> np.ndarray:
+    def _noise_limit(self, plates: np.ndarray) -> np.ndarray:
         """What noise and shaking do not do to a short mean, kg [plates]."""
-        shelf = chain.columns[0] // self._width
-        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
+        shelf = int(plates[0]) // self._width
+        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[plates]
         return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
 
     def _has_crept(self, chain: _Chain) -> bool:

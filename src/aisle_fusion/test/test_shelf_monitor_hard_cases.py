@@ -242,6 +242,39 @@ def test_plates_that_swing_beside_a_load_do_not_hide_that_it_was_gone():
     assert sum(events == pytest.approx([-150, 150], abs=15) for events in told) >= 9
 
 
+def test_what_is_taken_beside_a_resting_hand_is_told_while_it_rests():
+    scenes = {}
+    for seed, noise in enumerate(QUIET):
+        scene = ShelfScene(SECONDS, noise, seed=120 + seed).hand(5, 1500, AT, AT + 9).move(2, -120, AT + 2, 0.3)
+        scenes["g", noise] = scene.move(2, 121, AT + 8.95, 0.2)
+    for events in finals(scenes).values():
+        assert grams(events[0]) == pytest.approx(-120, abs=12)
+        assert second(events[0].end_ns) < AT + 6
+        assert sum(map(grams, events)) == pytest.approx(0, abs=20)
+
+
+def test_what_was_put_and_taken_just_before_a_hand_came_is_told_beside_it():
+    """What was taken is told while the hand rests; what was put is still there when the hand takes something, too."""
+    scenes = {}
+    for seed in range(20):
+        scene = ShelfScene(SECONDS, "ten times", seed=180 + seed).move(2.7, 200, AT, 0.2).move(6, -300, AT, 0.3)
+        scenes["g", f"{seed:02d}"] = scene.hand(4, 900, AT + 0.45, AT + 6).move(4, -250, AT + 5.8, 0.3)
+    told = [sorted(map(grams, events)) for events in finals(scenes).values()]
+    assert sum(events == pytest.approx([-300, -250, 200], rel=0.15) for events in told) >= 10
+
+
+def test_a_shelf_whose_plates_all_jump_is_no_hand_beside_which_something_is_taken():
+    scenes = {}
+    for seed in range(12):
+        scene = ShelfScene(SECONDS, "pink", seed=400 + seed)
+        step, creep = scene.rng.uniform(-300, 300, 12), scene.rng.uniform(-75, 75, 12)
+        step[np.arange(12) % 4 < 2] = np.abs(step[np.arange(12) % 4 < 2])
+        scene.grams += (scene.t >= AT)[:, None] * step + (1 - np.exp(-np.maximum(scene.t - AT, 0) / 3.0))[:, None] * creep
+        scenes["g", f"{seed:02d}"] = scene
+    # A few events of nothing are told of each, but none of every plate that got lighter.
+    assert sum(len(events) for events in finals(scenes).values()) <= 32
+
+
 def test_what_is_put_back_within_a_second_on_noisy_plates_is_told_twice():
     """A plateau that lasted for nearly a second tells nearly as small changes as one of a whole second."""
     scenes = {}
