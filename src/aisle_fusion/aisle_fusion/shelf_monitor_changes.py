@@ -127,10 +127,12 @@ class _Plateau:
     loads: np.ndarray
     variance: np.ndarray
 
-    def without(self, others: np.ndarray) -> _Plateau:
-        """The same but for some columns, which have a new level since."""
-        kept = ~among(self.plates, others)
-        return replace(self, plates=self.plates[kept], loads=self.loads[kept], variance=self.variance[kept])
+    def as_now_at(self, other: _Plateau) -> _Plateau:
+        """The same but for the plates of a later plateau that are the new level: nothing had changed there."""
+        _, here, there = np.intersect1d(self.plates, other.plates, return_indices=True)
+        loads, variance = self.loads.copy(), self.variance.copy()
+        loads[here], variance[here] = other.loads[there], other.variance[there]
+        return replace(self, loads=loads, variance=variance)
 
 
 @dataclass(eq=False)
@@ -389,16 +391,19 @@ class ShelfChanges:
         if not float(change[change > 0].sum()) >= RESTING_HAND_KG:
             return
         limit = self._noise_limit(plates)
-        raised = plates[change > limit]
-        if len(raised) and raised[-1] - raised[0] >= HAND_PLATES:
+        raised = change > limit
+        if not raised.any() or np.ptp(plates[raised]) >= HAND_PLATES:
             # That is no hand, or there are several.
             return
         least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.nanmax(np.abs(change))))
+        tolerance = np.maximum(levels.steady_range[plates], self._config.steady_share * np.abs(change))
         for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), plates, 2):
-            lower = plates[group]
-            still = levels.still_bins(lower, np.maximum(levels.steady_range[lower], self._config.steady_share * np.abs(change[group])))
+            still = levels.still_bins(plates[group], tolerance[group])
             since = levels.bin - still + 1
             if still < self._settle_bins or since <= chain.start_bin:
+                continue
+            if abs(levels.still_bins(plates[raised], tolerance[raised]) - still) <= SHORT:
+                # What came to rest at once, here heavier and there lighter, is not a hand's doing.
                 continue
             # Those beside them carry some of it; what they do where the hand lies cannot be told.
             near = slice(max(group[0] - NEIGHBOURS, 0), group[-1] + NEIGHBOURS + 1)
@@ -408,7 +413,7 @@ class ShelfChanges:
             if changes:
                 outcome.ended.append((free, changes))
                 levels.shift_level(free, plateau.loads, plateau.variance, since)
-                chain.pauses = [kept for pause in chain.pauses if len((kept := pause.without(free)).plates)]
+                chain.pauses = [pause.as_now_at(plateau) for pause in chain.pauses]
 
     def _is_kept(self, pause: _Plateau, now: _Plateau) -> bool:
         """Whether what had changed at a pause was goods, as the chain's present plateau shows: something happened elsewhere since, but a

@@ -275,6 +275,16 @@ def test_a_shelf_whose_plates_all_jump_is_no_hand_beside_which_something_is_take
     assert sum(len(events) for events in finals(scenes).values()) <= 32
 
 
+def test_what_is_put_and_taken_at_once_at_neighbouring_plates_is_one_event():
+    """What grew is no hand if it has stood still for as long as what got lighter, though noise does not let it be seen at once."""
+    scenes = {}
+    for seed in range(20):
+        scene = ShelfScene(SECONDS, "ten times", seed=500 + seed).move(5, 200, AT, 0.3).move(6, -190, AT + 0.1, 0.3).settle(400, AT + 0.3)
+        scene.grams[:, 4] += 4 * np.exp(-np.maximum(scene.t - AT - 0.3, 0) / 1.5) * (scene.t > AT + 0.3)
+        scenes["g", f"{seed:02d}"] = scene
+    assert sum(len(events) == 1 for events in finals(scenes).values()) >= 16
+
+
 def test_what_is_put_back_within_a_second_on_noisy_plates_is_told_twice():
     """A plateau that lasted for nearly a second tells nearly as small changes as one of a whole second."""
     scenes = {}
