@@ -290,9 +290,11 @@ class ShelfChanges:
         # Plates that a load or a hand lies on are not only swinging back.
         settling = np.where(weak, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
-        # What only swings beside a load must not hide that the load stands still.
-        swing = np.minimum(levels.shaking[shelf] * range_, RAISED_SHARE * largest)
-        tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
+        shaking = float(levels.shaking[shelf])
+        if shaking > 1.0:
+            # What only swings beside a load must not hide that the load stands still.
+            swing = np.minimum(shaking * range_, RAISED_SHARE * largest)
+            tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
         limit = np.maximum(self._noise_limit(chain.columns), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
