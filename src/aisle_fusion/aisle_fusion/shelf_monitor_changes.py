@@ -8,7 +8,7 @@ early to tell are remembered: what came after them may show that they were of go
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,8 @@ STRONG_SHARE = 0.12
 NEIGHBOURS = 1
 #: A change that is told early needs so many times the significance: a shaking shelf swings there and back.
 EARLY_FACTOR = 2.0
+#: Less than that only if it is late: within this last share of the time to the end of settling, where more goes afterwards.
+LATE_SHARE = 0.35
 #: Longer changes are slow: what looks steady may be a pause in a slow lift.
 QUICK_S = 0.9
 #: A plate was pressed by a hand if it was raised for so long on the way.
@@ -44,6 +46,12 @@ HIDDEN_DEVIATIONS = 3.6
 HIDDEN_LONG_DEVIATIONS = 5.0
 #: A shelf that shakes raises what a steady load may wander by up to this factor where it lasts.
 MOST_SHAKEN = 3.0
+#: A hand that rests weighs more than this, kg; what gets lighter beside it does so by more than this share of its force, by which the
+#: shelf bends.
+RESTING_HAND_KG = 0.15
+LOWERED_SHARE = 0.06
+#: So many plates next to one another are the most that it lies on.
+HAND_PLATES = 5
 #: Plateaus of a chain that are remembered until it is clear what they were.
 MOST_PAUSES = 12
 #: What was put and is still there weighs the same: within so many deviations and this share, in most of the load that had come.
@@ -118,6 +126,13 @@ class _Plateau:
     plates: np.ndarray
     loads: np.ndarray
     variance: np.ndarray
+
+    def as_now_at(self, other: _Plateau) -> _Plateau:
+        """The same but for the plates of a later plateau that are the new level: nothing had changed there."""
+        _, here, there = np.intersect1d(self.plates, other.plates, return_indices=True)
+        loads, variance = self.loads.copy(), self.variance.copy()
+        loads[here], variance[here] = other.loads[there], other.variance[there]
+        return replace(self, loads=loads, variance=variance)
 
 
 @dataclass(eq=False)
@@ -226,8 +241,7 @@ class ShelfChanges:
         mean = levels.mean[chain.columns]
         if chain.since >= 0 and (self._has_left(chain, mean) or self._is_touched(chain, fresh)):
             # What was firm is over when something new begins at it or beside it, unless nothing had changed yet.
-            lasted = chain.until - chain.since + 1
-            factor = 1.0 if lasted >= self._settle_bins else EARLY_FACTOR
+            factor = self._earliness(chain.since, chain.until, more_is_gone=not _grows(mean - chain.loads))
             measured = self._measure(chain, factor) if chain.firm or self._were_goods(chain, mean) else []
             if measured or (chain.doubt_bins and self._has_crept(chain)):
                 self._end(chain, measured, outcome)
@@ -235,6 +249,8 @@ class ShelfChanges:
             self._remember(chain)
             chain.leave()
         self._look_for_plateau(chain, mean)
+        if chain.raised and not chain.firm and levels.bin % PRESENT_EVERY_BINS == 0:
+            self._end_beside_a_hand(chain, outcome)
         if chain.pauses and chain.until == levels.bin and chain.still_bins == self._steady_bins:
             self._end_steps(chain, outcome)
         if chain.firm and levels.bin - chain.since + 1 >= self._settle_bins:
@@ -255,6 +271,13 @@ class ShelfChanges:
         elif chain.told_bin >= 0 and chain.until == levels.bin and (levels.bin - chain.told_bin) % PRESENT_EVERY_BINS == 0:
             outcome.present.append((self._with_neighbours(chain), self._measure(chain, EARLY_FACTOR)))
 
+    def _earliness(self, since: int, until: int, more_is_gone: bool = False) -> float:
+        """How many times the significance a change needs that is told by a plateau from bin ``since`` to bin ``until``, after which
+        ``more_is_gone``: then it may be a part of a slow lift."""
+        span = (self._settle_bins - self._steady_bins) * (LATE_SHARE if more_is_gone else 1.0)
+        missing = self._settle_bins - (until - since + 1)
+        return 1.0 + (EARLY_FACTOR - 1.0) * min(max(missing / max(span, 1.0), 0.0), 1.0)
+
     def _look_for_plateau(self, chain: _Chain, mean: np.ndarray) -> None:
         """Begins, prolongs and judges the plateau of a chain."""
         levels = self._levels
@@ -263,10 +286,16 @@ class ShelfChanges:
         largest = float(size.max())
         shelf = int(chain.columns[0]) // self._width
         range_ = levels.steady_range[chain.columns]
+        weak = size < RAISED_SHARE * largest
         # Plates that a load or a hand lies on are not only swinging back.
-        settling = np.where(size < RAISED_SHARE * largest, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
+        settling = np.where(weak, SETTLING_STEADY, 0.5 * SETTLING_STEADY) * levels.settling[shelf]
         tolerance = np.maximum(np.maximum(range_, settling), self._config.steady_share * size)
-        limit = np.maximum(self._noise_limit(chain), RAISED_SHARE * largest)
+        shaking = float(levels.shaking[shelf])
+        if shaking > 1.0:
+            # What only swings beside a load must not hide that the load stands still.
+            swing = np.minimum(shaking * range_, RAISED_SHARE * largest)
+            tolerance = np.where(weak, np.maximum(tolerance, swing), tolerance)
+        limit = np.maximum(self._noise_limit(chain.columns), RAISED_SHARE * largest)
         raised = chain.raised = bool(np.count_nonzero(change > limit))
         chain.pressed_bins += raised
         still = levels.still_bins(chain.columns, tolerance)
@@ -326,8 +355,7 @@ class ShelfChanges:
         lasted = chain.until - chain.since + 1
         if chain.raised:
             return lasted >= self._heavier_bins and self._is_no_hand(chain)
-        off = mean - chain.loads
-        return lasted >= self._lighter_bins and bool(off[np.argmax(np.abs(off))] > 0)
+        return lasted >= self._lighter_bins and _grows(mean - chain.loads)
 
     def _remember(self, chain: _Chain) -> None:
         """Keeps a plateau that is left for when it is known what came after it."""
@@ -347,7 +375,7 @@ class ShelfChanges:
         for number, pause in enumerate(chain.pauses):
             if not self._is_kept(pause, now):
                 continue
-            changes = self._changes_at(chain, pause, EARLY_FACTOR)
+            changes = self._changes_at(chain, pause, self._earliness(pause.since, pause.until))
             if not changes:
                 continue
             outcome.ended.append((pause.plates, changes))
@@ -356,6 +384,38 @@ class ShelfChanges:
             passed = number + 1
         del chain.pauses[:passed]
         return passed > 0
+
+    def _end_beside_a_hand(self, chain: _Chain, outcome: Outcome) -> None:
+        """Ends changes of plates that have got lighter, as no hand can do, and stand still while a hand lies on others of the chain."""
+        levels = self._levels
+        plates = self._with_neighbours(chain)
+        change = levels.mean[plates] - levels.level[plates]
+        if not float(change[change > 0].sum()) >= RESTING_HAND_KG:
+            return
+        limit = self._noise_limit(plates)
+        raised = change > limit
+        if not raised.any() or np.ptp(plates[raised]) >= HAND_PLATES:
+            # That is no hand, or there are several.
+            return
+        least = max(SMALL_CHANGES * self._config.least_change_kg, LOWERED_SHARE * float(np.nanmax(np.abs(change))))
+        tolerance = np.maximum(levels.steady_range[plates], self._config.steady_share * np.abs(change))
+        for group in _split(np.flatnonzero(change < -np.maximum(least, limit)), plates, 2):
+            still = levels.still_bins(plates[group], tolerance[group])
+            since = levels.bin - still + 1
+            if still < self._settle_bins or since <= chain.start_bin:
+                continue
+            if abs(levels.still_bins(plates[raised], tolerance[raised]) - still) <= SHORT:
+                # What came to rest at once, here heavier and there lighter, is not a hand's doing.
+                continue
+            # Those beside them carry some of it; what they do where the hand lies cannot be told.
+            near = slice(max(group[0] - NEIGHBOURS, 0), group[-1] + NEIGHBOURS + 1)
+            free = plates[near][change[near] < limit[near]]
+            plateau = _Plateau(since, levels.bin, free, *levels.load_between(since, levels.bin, free))
+            changes = self._changes_at(chain, plateau, 1.0)
+            if changes:
+                outcome.ended.append((free, changes))
+                levels.shift_level(free, plateau.loads, plateau.variance, since)
+                chain.pauses = [pause.as_now_at(plateau) for pause in chain.pauses]
 
     def _is_kept(self, pause: _Plateau, now: _Plateau) -> bool:
         """Whether what had changed at a pause was goods, as the chain's present plateau shows: something happened elsewhere since, but a
@@ -384,12 +444,12 @@ class ShelfChanges:
 
     def _has_left(self, chain: _Chain, mean: np.ndarray) -> bool:
         off = np.abs(mean - chain.loads)
-        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain)))
+        return bool(np.count_nonzero(off > np.sqrt(2.0) * self._noise_limit(chain.columns)))
 
-    def _noise_limit(self, chain: _Chain) -> np.ndarray:
+    def _noise_limit(self, plates: np.ndarray) -> np.ndarray:
         """What noise and shaking do not do to a short mean, kg [plates]."""
-        shelf = chain.columns[0] // self._width
-        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[chain.columns]
+        shelf = int(plates[0]) // self._width
+        noise = self._config.trigger_deviations * self._levels.shaking[shelf] * self._levels.noise[plates]
         return np.maximum(self._config.trigger_kg, np.hypot(noise, self._levels.settling[shelf]))
 
     def _has_crept(self, chain: _Chain) -> bool:
@@ -441,7 +501,8 @@ class ShelfChanges:
         if not len(plates):
             return plates, change, after_variance
         drift = config.drift_kg_per_s * max(plateau.since - chain.start_bin, 0) * BIN_NS * 1e-9
-        creep = max(config.creep_share * float(np.abs(change).max()), 0.5 * levels.settling[int(plates[0]) // self._width])
+        settled = levels.settled_by(plates, (plateau.since + plateau.until) // 2)
+        creep = np.maximum(config.creep_share * float(np.abs(change).max()), settled)
         return plates, change, np.sqrt(levels.deviation(plates, after_variance) ** 2 + drift**2 + creep**2)
 
     def _change(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, chain: _Chain, plateau: _Plateau) -> Change:
@@ -541,6 +602,11 @@ class ShelfChanges:
                 outcome.ended.append((chain.columns, []))
                 self._chains[number] = _Chain(kept, chain.start_bin, chain.pressed_bins, pauses=chain.pauses)
         self._chains = [chain for chain in self._chains if len(chain.columns)]
+
+
+def _grows(off: np.ndarray) -> bool:
+    """Whether the plate that is ``off`` [plates] most got heavier."""
+    return bool(off[np.argmax(np.abs(off))] > 0)
 
 
 def among(plates: np.ndarray, others: np.ndarray) -> np.ndarray:

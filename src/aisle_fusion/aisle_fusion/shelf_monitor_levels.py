@@ -25,6 +25,8 @@ SHORT = 4
 GUARD = 30
 LEVEL_SPAN = 60
 LEAST_LEVEL = 10
+#: How old a level is on average.
+LEVEL_AGE = (GUARD + LEVEL_SPAN) // 2
 #: The start of a change is looked for so many bins back.
 BACKTRACK = 20
 #: Bins that a plate must have stood still for its first level.
@@ -64,6 +66,8 @@ SHAKING_FADE_S = 0.7
 #: and are off by up to this share of the load that moved (twice what was measured, on average).
 SETTLING_S = 1.3
 SETTLING_SHARE = 0.018
+#: One standard deviation of that, as a share of the most; and of what is in levels that were taken while the shelf settled.
+SETTLING_DEVIATION, LEVEL_SETTLING_DEVIATION = 0.5, 0.3
 #: A lasting step is also looked for in means of this many bins, and must be off the level by so many standard deviations.
 LASTING = 20
 LASTING_DEVIATIONS = 7.0
@@ -122,6 +126,9 @@ class PlateLevels:
         #: By how much the plates of each shelf may be off because it settles [shelves].
         self.settling = np.zeros(shelves)
         self._squared_settling = np.zeros(shelves)
+        self._settling_then = np.zeros((HISTORY // BINS_PER_REPORT, shelves))
+        #: The same in the levels, and when those were put there.
+        self.level_settling, self._level_bin = np.zeros(width), np.zeros(width, dtype=int)
         self.blocks = np.zeros(width)
         #: How many times greater the error of a plate's level is than its noise foretells, and how far [shelves] plates err together.
         self._error = np.full(width, FIRST_ERROR)
@@ -211,6 +218,14 @@ class PlateLevels:
         """Something of ``load`` kg moves on a shelf (number)."""
         self.settling[shelf] = max(self.settling[shelf], SETTLING_SHARE * load)
 
+    def settling_at(self, shelf: int, number: int) -> float:
+        """By how much the plates of a shelf (number) were off in a bin because it settled, kg; at least what they are off by now."""
+        reports = self.bin // BINS_PER_REPORT - number // BINS_PER_REPORT
+        if not 0 < reports < len(self._settling_then):
+            return float(self.settling[shelf])
+        then = self._settling_then[number // BINS_PER_REPORT % len(self._settling_then), shelf]
+        return float(max(then, self.settling[shelf]))
+
     def lastingly_off(self, frozen: np.ndarray | None) -> np.ndarray:
         """Columns at rest, but not where ``frozen`` (bool), whose mean over a second is off their level: steps that noise hides bin by
         bin. They are put in motion since the bin in which the step is most likely to have happened."""
@@ -232,6 +247,7 @@ class PlateLevels:
         if (self.bin + 1) % FIRST_LEVEL == 0:
             self._learn_errors(frozen)
         aisle_kernels.track_levels(self._compiled, self.bin, frozen)
+        self._follow_settling(frozen)
         self._find_first_levels()
         aisle_kernels.set_thresholds(self._compiled)
 
@@ -313,6 +329,7 @@ class PlateLevels:
 
     def set_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Puts plates to rest at a new level; what they showed before ``since_bin`` is forgotten."""
+        self._note_settling(plates, level, since_bin)
         self.level[plates] = level
         self.level_variance[plates] = variance
         self._forget_before(plates, since_bin)
@@ -324,6 +341,7 @@ class PlateLevels:
     def shift_level(self, plates: np.ndarray, level: np.ndarray, variance: np.ndarray, since_bin: int) -> None:
         """Gives plates a new level, where it is known, and lets those in motion go on from there, since ``since_bin``."""
         known = np.isfinite(level)
+        self._note_settling(plates[known], level[known], since_bin)
         plates = plates[known]
         self.level[plates] = level[known]
         self.level_variance[plates] = variance[known]
@@ -344,10 +362,21 @@ class PlateLevels:
         together = 1.0 + (USUAL_PLATES - 1) * self._together[plates // self._shelf_width]
         return self._error[plates] * np.sqrt(together * (self.level_variance[plates] + variance))
 
+    def settled_by(self, plates: np.ndarray, number: int) -> np.ndarray:
+        """Standard deviation of what a shelf's ``plates`` have settled by between their levels and a bin, or have yet to settle by, kg."""
+        then = self.settling_at(int(plates[0]) // self._shelf_width, number)
+        return np.maximum(SETTLING_DEVIATION * then, LEVEL_SETTLING_DEVIATION * self.level_settling[plates])
+
     def silent(self) -> np.ndarray:
         """Columns that have a level but gave nothing for longer than a gap that is bridged."""
         gone = (self.phase != Phase.UNKNOWN) & (self.bin - self.last_present_bin > self._bridged_bins)
         return np.flatnonzero(gone) if gone.any() else _NONE
+
+    def _note_settling(self, plates: np.ndarray, level: np.ndarray, since_bin: int) -> None:
+        new = plates[self.level[plates] != level]
+        if len(new):
+            self._level_bin[new] = since_bin
+            self.level_settling[new] = self.settling_at(int(new[0]) // self._shelf_width, (since_bin + self.bin) // 2)
 
     def _set_phase(self, plates: np.ndarray, phase: int) -> None:
         self.phase[plates] = phase
@@ -364,9 +393,19 @@ class PlateLevels:
             history[rows[:, None], plates] = history[rows[0], plates]
 
     def _settle(self) -> None:
+        self._settling_then[self.bin // BINS_PER_REPORT % len(self._settling_then)] = self.settling
         self.settling *= _SETTLING_FADE
         self.settling[self.settling < 0.1 * self._config.trigger_kg] = 0.0
         np.multiply(self.settling, self.settling, out=self._squared_settling)
+
+    def _follow_settling(self, frozen: np.ndarray | None) -> None:
+        then = self._settling_then[(self.bin - LEVEL_AGE) // BINS_PER_REPORT % len(self._settling_then)]
+        if not (then.any() or self.level_settling.any()):
+            return
+        followed = self._idle & (self.bin - self._level_bin > LEVEL_AGE)
+        if frozen is not None:
+            followed &= ~frozen
+        np.copyto(self.level_settling, np.repeat(then, self._shelf_width), where=followed)
 
     def _rebase(self) -> None:
         oldest = (self.bin - LOOK_BACK) % HISTORY

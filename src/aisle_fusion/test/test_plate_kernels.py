@@ -217,6 +217,25 @@ def test_still_is_how_long_all_plates_have_kept_within_their_tolerances() -> Non
     assert levels.still_bins(np.array([0, 2]), np.array([1.0, 1.0])) == 0
 
 
+def test_what_a_shelf_settles_by_is_remembered_with_the_levels_taken_then() -> None:
+    levels = PlateLevels(ShelfMonitorConfig(), 2, 3)
+    plates = np.arange(3)
+    for number in range(40):
+        levels.add_bins(np.full((1, 6), 2.0))
+        levels.bin = number
+        if number == 20:
+            levels.unsettle(0, 1.0)
+            levels.set_level(plates, np.full(3, 2.001), np.full(3, 1e-8), 18)
+        if number % BINS_PER_REPORT == BINS_PER_REPORT - 1:
+            levels.follow(None)
+    assert levels.settling_at(0, 22) > levels.settling_at(0, 30) > levels.settling[0] > 0
+    assert levels.settling_at(0, 12) == levels.settling[0]
+    by_level = levels_module.LEVEL_SETTLING_DEVIATION * levels.level_settling[plates]
+    np.testing.assert_allclose(by_level, levels_module.LEVEL_SETTLING_DEVIATION * levels_module.SETTLING_SHARE)
+    np.testing.assert_array_equal(levels.settled_by(plates, 39), by_level)
+    assert not levels.settled_by(plates + 3, 39).any()
+
+
 def test_windows_that_do_not_fit_are_refused() -> None:
     with pytest.raises(TypeError, match="plate_levels: got 1 arguments"):
         aisle_kernels.plate_levels(1)

@@ -42,6 +42,8 @@ class ShelfTroubles:
         self._dead = rng.random(plates) < troubles.dead_share
         #: How far this shelf's clock is ahead.
         self.clock_s = float(rng.uniform(0, 1)) * troubles.clock_offset_s
+        #: When the last window ended, s.
+        self.until_s = 0.0
 
     def _draw_spreading(self) -> np.ndarray:
         """[plates, plates]: what each plate reads of a load on each, the sum being kept but for a small loss."""
@@ -129,6 +131,7 @@ class ShelfTroubles:
             weights[on(self._gaps[plate].within(times[0], times[-1]), times), plate] = np.nan
         self._stuck_at = {key: value for key, value in self._stuck_at.items() if key[1] > times[-1] - 200.0}
         weights[:, self._dead] = np.nan
+        self.until_s = float(times[-1]) + 1 / self._rate_hz
 
     def silent(self, times: np.ndarray) -> np.ndarray:
         """bool [T]: whether the whole shelf gives nothing at ``times``."""

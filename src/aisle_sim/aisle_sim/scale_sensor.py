@@ -47,9 +47,11 @@ class Knock:
 
 @dataclass
 class ShelfLoads:
-    """What is carried over from one session to the next: the plates' readings without noise, kg, by shelf; None before the first."""
+    """What is carried over from one session to the next, by shelf: the plates' readings without noise, kg, and their troubles, which go
+    on: a shelf does not spread its loads in another way, nor is it warm at once, because somebody new comes. Empty before the first."""
 
     readings: dict[ShelfKey, np.ndarray] = field(default_factory=dict)
+    troubles: dict[ShelfKey, ShelfTroubles] = field(default_factory=dict)
 
 
 def scale_records(
@@ -68,9 +70,10 @@ def scale_records(
     knocks = store_knocks(model, profile.scales, 0.0, reenactment.duration_s, vibration)
     for shopper in reenactment.shoppers:
         knocks += footfalls(shopper, profile.scales, vibration)
-    sensor = ScaleSensor(store, profile, model, seed, session, start_ns, loads.readings)
+    sensor = ScaleSensor(store, profile, model, seed, session, start_ns, loads.readings, loads.troubles)
     records = sensor.advance(reenactment.duration_s, session_contacts(store, reenactment, profile.scales, seed, session), knocks)
     loads.readings.update(sensor.readings())
+    loads.troubles.update(sensor.troubles())
     return records
 
 
@@ -102,7 +105,8 @@ def _characters(store: Store, model: ScaleModel, seed: int) -> dict[ShelfKey, Sh
 
 
 class ScaleSensor:
-    """All shelves of a store from ``start_ns`` on. ``stock_kg`` by shelf: what the plates read then; drawn for shelves not in it."""
+    """All shelves of a store from ``start_ns`` on. ``stock_kg`` by shelf: what the plates read then; drawn for shelves not in it.
+    ``troubles`` by shelf: those that go on from before; those of other shelves begin."""
 
     def __init__(
         self,
@@ -113,13 +117,14 @@ class ScaleSensor:
         session: str,
         start_ns: int,
         stock_kg: Mapping[ShelfKey, np.ndarray] | None = None,
+        troubles: Mapping[ShelfKey, ShelfTroubles] | None = None,
     ) -> None:
-        characters, stock_kg = _characters(store, model, seed), stock_kg or {}
-        self._shelves = [
-            _SimulatedShelf(store, shelf, profile, model, characters[shelf.key], seed, session, start_ns, stock_kg.get(shelf.key))
-            for shelf in store.shelves()
-            if shelf.plates
-        ]
+        characters, stock_kg, troubles = _characters(store, model, seed), stock_kg or {}, troubles or {}
+        self._shelves = []
+        for shelf in store.shelves():
+            if shelf.plates:
+                before = stock_kg.get(shelf.key), troubles.get(shelf.key)
+                self._shelves.append(_SimulatedShelf(store, shelf, profile, model, characters[shelf.key], seed, session, start_ns, *before))
 
     def advance(self, until_s: float, contacts: Sequence[ShelfContact], knocks: Sequence[Knock]) -> list[ScaleReading]:
         """Whole batches up to ``until_s``, shelf by shelf in order of time. ``contacts`` and ``knocks`` are those since the last call.
@@ -136,6 +141,10 @@ class ScaleSensor:
         """What the plates read without noise once all that was begun has settled, kg [plates] by shelf."""
         return {shelf.key: shelf.reading() for shelf in self._shelves}
 
+    def troubles(self) -> dict[ShelfKey, ShelfTroubles]:
+        """Those of shelves that have any."""
+        return {shelf.key: shelf.troubles for shelf in self._shelves if shelf.troubles is not None}
+
 
 class _SimulatedShelf:
     """One shelf."""
@@ -151,6 +160,7 @@ class _SimulatedShelf:
         session: str,
         start_ns: int,
         stock_kg: np.ndarray | None,
+        troubles: ShelfTroubles | None,
     ) -> None:
         self.key = shelf.key
         self._shelf, self._profile, self._model, self._character, self._start_ns = shelf, profile.scales, model, character, start_ns
@@ -172,11 +182,12 @@ class _SimulatedShelf:
         self._base_kg = stock if stock_kg is None else np.asarray(stock_kg, dtype=float).copy()
         self._hum_phases = fixed.uniform(0, 2 * np.pi) + fixed.normal(0, 0.6, count)
         self._centre = np.mean([plate.centre[:2] for plate in shelf.plates.values()], axis=0)
-        troubles = profile.scale_troubles
-        self._troubles: ShelfTroubles | None = None
-        if troubles != ScaleTroubles():
+        self.troubles = troubles
+        if troubles is None and profile.scale_troubles != ScaleTroubles():
             stream = random_stream(seed, "troubles", *shelf.key, session)
-            self._troubles = ShelfTroubles(troubles, count, model.sample_rate_hz, stream)
+            self.troubles = ShelfTroubles(profile.scale_troubles, count, model.sample_rate_hz, stream)
+        #: For how long they have gone on.
+        self._troubled_s = 0.0 if self.troubles is None else self.troubles.until_s
         self._samples = 0
         self._drift_kg = np.zeros(count)
         self._forces: list[ContactForces] = []
@@ -194,11 +205,12 @@ class _SimulatedShelf:
         if not len(times):
             return []
         loads = self._loads(times)
-        if self._troubles is None:
+        if self.troubles is None:
             weights = self._quantised(loads + self._noise(times))
         else:
-            weights = self._quantised(self._troubles.loads(loads) + self._noise(times) + self._troubles.noise(times))
-            self._troubles.break_down(times, weights)
+            troubled = self._troubled_s + times
+            weights = self._quantised(self.troubles.loads(loads) + self._noise(times) + self.troubles.noise(troubled))
+            self.troubles.break_down(troubled, weights)
         self._lose(weights)
         return self._batches(times, weights)
 
@@ -310,9 +322,9 @@ class _SimulatedShelf:
             jitter = np.clip(self._streams["clock"].normal(0, self._model.batch_jitter_s, len(stamps)), -0.006, 0.006)
             stamps = stamps + np.round(np.abs(jitter) * NANOSECONDS).astype(np.int64)
         given = np.ones(len(stamps), dtype=bool)
-        if self._troubles is not None:
-            stamps = stamps + round(self._troubles.clock_s * NANOSECONDS)
-            given = ~self._troubles.silent(times[::batch])
+        if self.troubles is not None:
+            stamps = stamps + round(self.troubles.clock_s * NANOSECONDS)
+            given = ~self.troubles.silent(self._troubled_s + times[::batch])
         plates = tuple(self._shelf.plates)
         values = weights.astype(np.float32).reshape(-1, batch, len(plates))
         return [ScaleReading(int(stamps[i]), *self.key, period, plates, values[i]) for i in np.flatnonzero(given)]

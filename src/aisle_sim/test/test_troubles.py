@@ -13,7 +13,7 @@ from aisle_sim.labelled_sessions import LabelledEvent, LabelledSession
 from aisle_sim.profiles import PROFILES, CameraTroubles, ScaleTroubles
 from aisle_sim.random_streams import random_stream
 from aisle_sim.scale_disturbances import ShelfTroubles
-from aisle_sim.simulator import simulate
+from aisle_sim.simulator import simulate, simulate_in_sequence
 
 RATE_HZ = 60.0
 TIMES = np.arange(0, 120.0, 1 / RATE_HZ)
@@ -143,6 +143,27 @@ def test_clocks_are_ahead_by_at_most_what_was_asked(store, untroubled):
     offsets = np.array([moved[source] - first[source] for source in first]) / NANOSECONDS
     assert offsets.min() >= 0
     assert 0.03 < offsets.max() <= 0.05
+
+
+def test_what_troubles_a_shelf_goes_on_from_session_to_session(store):
+    """A load does not spread in another way, nor has it crept at once, because somebody new comes; a fault is not mended."""
+    troubles = ScaleTroubles(
+        creep_share=0.1, spread_share=0.3, warming_kg_per_min=0.1, flicker_kg=0.0003, dead_share=0.05, clock_offset_s=0.05
+    )
+    profile = replace(PROFILES["clean"], scale_troubles=troubles)
+    first, second = simulate_in_sequence(store, [LOOK, replace(LOOK, session="next")], profile, seed=1)
+    before, after = ({} for _ in range(2))
+    for session, found in ((first, before), (second, after)):
+        for record in session.records:
+            if isinstance(record, ScaleReading):
+                found.setdefault((record.gondola, record.shelf), []).append(record)
+    ahead = {shelf: after[shelf][0].stamp_ns - second.start_ns - (before[shelf][0].stamp_ns - first.start_ns) for shelf in before}
+    assert max(map(abs, ahead.values())) < 0.007 * NANOSECONDS
+    steps = np.concatenate([after[shelf][0].weights[0] - before[shelf][-1].weights[-1] for shelf in before])
+    within = np.concatenate([np.abs(np.diff(np.concatenate([r.weights for r in before[shelf]]), axis=0)).max(axis=0) for shelf in before])
+    np.testing.assert_array_equal(np.isnan(steps), np.isnan(within))
+    assert 0 < np.isnan(steps).mean() < 0.2
+    assert np.nanmax(np.abs(steps)) < 0.003
 
 
 def test_people_are_overlooked_for_long_and_things_are_taken_for_people(store, untroubled):
