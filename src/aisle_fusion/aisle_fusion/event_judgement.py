@@ -43,7 +43,7 @@ _MOST_PAIRS = 25
 #: Plates whose change is this share of the event's, or is clear of noise and goods by itself, may be those of one of two moves.
 _ACTIVE_SHARE = 0.08
 _CLEAR_DEVIATIONS, _LEAST_CLEAR_KG = 5.0, 0.015
-#: Two moves rarely fall into one event that is over so soon (s); from the second on they do as often as they do.
+#: Two moves rarely fall into one event that is over within the first of these times (s), and as often as into any from the second on.
 _BRIEF_S = (0.5, 1.0)
 #: What sights of things in hands may add to a pair, at most that is thought of (nats).
 _PAIR_SIGHT = 6.0

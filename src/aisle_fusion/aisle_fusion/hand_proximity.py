@@ -39,11 +39,11 @@ _UNKNOWN_HAND_SHARE = 0.15
 _FAR_M = 4.0
 #: Spread of how far a body stands outside the reach (m), and the largest squared misfit of a body whose hands are seen.
 _OUTSIDE_M = 0.25
-#: Who has at least this ratio somewhere is in question. Whether a hand rests is told by so long (s) before and after, but for the time next
-#: to the change.
+_LARGEST_MISFIT = 14.0
+#: Whoever has at least this ratio somewhere is in question. Whether a hand rests is told by so long (s) before and after an event, but for
+#: the time next to it.
 _IN_QUESTION = 1.0
 _IDLE_S, _IDLE_GAP_S = 1.6, 0.4
-_LARGEST_MISFIT = 14.0
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,8 @@ class HandProximity:
     def _idle(
         self, visits: Sequence[Visit], start_ns: int, end_ns: int, front: _ShelfFront, newer: Mapping[str, TrackLife]
     ) -> dict[str, np.ndarray]:
-        """How much of the time before ``start_ns`` and after ``end_ns`` each one's hand was as near to each plate, share [P] by visit: the
-        lesser of the two. A hand that comes when something is taken has come for that; one that was there all the while may rest."""
+        """How much of the time before ``start_ns`` and after ``end_ns`` each one's hand was at each plate, share [P] by visit: the lesser of
+        the two. A hand that comes when something is taken has come for that; one that was there all the while may rest."""
         gap_ns, long_ns = int(_IDLE_GAP_S * NANOSECONDS), int(_IDLE_S * NANOSECONDS)
         samples = {visit.session: self._samples(visit, start_ns - long_ns, end_ns + long_ns, newer) for visit in visits}
         in_view = [session for session, its in samples.items() if its is not None]
