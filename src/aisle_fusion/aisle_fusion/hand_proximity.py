@@ -254,8 +254,8 @@ class HandProximity:
     def _idle(
         self, visits: Sequence[Visit], start_ns: int, end_ns: int, front: _ShelfFront, newer: Mapping[str, TrackLife]
     ) -> dict[str, np.ndarray]:
-        """How much of the time before ``start_ns`` and after ``end_ns`` each one's hand was at each plate, share [P] by visit: the lesser of
-        the two. A hand that comes when something is taken has come for that; one that was there all the while may rest."""
+        """How much of the time before ``start_ns`` and after ``end_ns`` each one's hand was at each plate, share [P] by visit: the lesser
+        of the two. A hand that comes when something is taken has come for that; one that was there all the while may rest."""
         gap_ns, long_ns = int(_IDLE_GAP_S * NANOSECONDS), int(_IDLE_S * NANOSECONDS)
         samples = {visit.session: self._samples(visit, start_ns - long_ns, end_ns + long_ns, newer) for visit in visits}
         in_view = [session for session, its in samples.items() if its is not None]
