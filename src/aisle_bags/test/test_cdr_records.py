@@ -14,7 +14,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from aisle_bags.cdr_records import fast_decoder
 from aisle_bags.message_definitions import message_definition
 from aisle_contract.conversions import MESSAGE_TYPES, from_message, serialised, to_message
-from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, ScaleReading
+from aisle_contract.records import GateEvent, GateEventKind, PersonDetections, Record, ScaleReading
 
 pytest.importorskip("aisle_msgs.msg", reason="aisle_msgs is not built: run the tests by ./aisle test")
 
@@ -75,31 +75,14 @@ def assert_same(found: Any, expected: Any) -> None:
             assert mine == other, field.name
 
 
+@pytest.mark.parametrize(("kind", "made"), [(SCALES, readings()), (DETECTIONS, detections()), (GATES, gate_events())])
 @settings(deadline=None)  # The first call imports message classes.
-@given(st.lists(readings(), min_size=1, max_size=6))
-def test_weights_are_those_of_the_general_decoder(records: list[ScaleReading]) -> None:
-    decode = fast_decoder(SCALES, TYPES.fielddefs)
-    for record in records:
-        data = serialised(to_message(record))
-        assert_same(decode(data), from_message(TYPES.deserialize_cdr(data, SCALES)))
-
-
-@settings(deadline=None)  # The first call imports message classes.
-@given(st.lists(detections(), min_size=1, max_size=6))
-def test_detections_are_those_of_the_general_decoder(records: list[PersonDetections]) -> None:
-    decode = fast_decoder(DETECTIONS, TYPES.fielddefs)
-    for record in records:
-        data = serialised(to_message(record))
-        assert_same(decode(data), from_message(TYPES.deserialize_cdr(data, DETECTIONS)))
-
-
-@settings(deadline=None)  # The first call imports message classes.
-@given(st.lists(gate_events(), min_size=1, max_size=6))
-def test_gate_events_are_those_of_the_general_decoder(records: list[GateEvent]) -> None:
-    decode = fast_decoder(GATES, TYPES.fielddefs)
-    for record in records:
-        data = serialised(to_message(record))
-        assert_same(decode(data), from_message(TYPES.deserialize_cdr(data, GATES)))
+@given(data=st.data())
+def test_records_are_those_of_the_general_decoder(kind: str, made: st.SearchStrategy[Record], data: st.DataObject) -> None:
+    decode = fast_decoder(kind, TYPES.fielddefs)
+    for record in data.draw(st.lists(made, min_size=1, max_size=6)):
+        message = serialised(to_message(record))
+        assert_same(decode(message), from_message(TYPES.deserialize_cdr(message, kind)))
 
 
 def test_gate_events_of_an_unknown_kind_or_with_something_behind_them_are_left_to_the_general_decoder() -> None:
