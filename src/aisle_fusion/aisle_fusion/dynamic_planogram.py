@@ -2,7 +2,8 @@
 
 The planogram is what somebody wrote down once. A product of the catalogue that it places nowhere is likely to stand somewhere all the same;
 one that it places elsewhere hardly. What is picked at a place (or refilled by staff) is counted there by product, weighted with its
-probability, and the counts shift the place's share from the planogram's products to those (a Dirichlet posterior per place).
+probability, and the counts shift the place's share from the planogram's products and from what is not known to stand there to those (a
+Dirichlet posterior per place).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _PLACES_OF_A_PICK = 2 * PLACES_PER_PLATE
 _EMPTY_SHARE = 0.3
 #: At most so many products stand in the shop without a place in the planogram, for each one that has a place.
 _GAPS_PER_PLACED = 0.05
+#: What the planogram places nowhere and was found somewhere hardly stands at another place as well: half as likely after so many picks.
+_ANOTHER_PLACE_PICKS = 0.3
 #: Counts of one product below this are forgotten; no more products than this are counted beside a shelf's own.
 _LEAST_COUNT = 0.02
 _MOST_FOREIGN = 24
@@ -78,6 +81,9 @@ class Planogram:
         self._confirmed: dict[ShelfKey, np.ndarray] = {}
         self._foreign: dict[ShelfKey, dict[str, np.ndarray]] = {}
         self._standing: dict[ShelfKey, dict[str, np.ndarray]] = {}
+        self._unknown: dict[ShelfKey, np.ndarray] = {}
+        #: Product -> its picks on shelves where the planogram does not place it.
+        self._found: dict[str, float] = {}
 
     def plates(self, shelf: ShelfKey) -> tuple[Plate, ...]:
         """A shelf's plates from left to right, the order of all arrays per plate."""
@@ -100,11 +106,21 @@ class Planogram:
             self._are_placed = products, np.array([product in self._placed for product in products], dtype=bool)
         return self._are_placed[1]
 
-    def elsewhere(self, product: str, shelf: ShelfKey) -> float:
+    def elsewhere(self, product: str) -> float:
         """The weight with which a product stands on a shelf where neither the planogram nor a pick has placed it."""
-        if product in self._homes[shelf]:
+        if product in self._placed:
             return self._config.misplaced_share
-        return self._config.misplaced_share if product in self._placed else self._unplaced_share
+        left = _ANOTHER_PLACE_PICKS / (_ANOTHER_PLACE_PICKS + self._found.get(product, 0.0))
+        return max(self._unplaced_share * left, min(self._unplaced_share, self._config.misplaced_share))
+
+    def unknown(self, shelf: ShelfKey) -> np.ndarray:
+        """The share [L] of picks at each place that is left to what is not known to stand there: the more was picked, the less."""
+        share = self._unknown.get(shelf)
+        if share is None:
+            picks = self._confirmed.get(shelf, 0.0) + sum(self._foreign.get(shelf, {}).values())
+            share = self._config.planogram_picks / (self._config.planogram_picks + picks)
+            share = self._unknown[shelf] = np.broadcast_to(share, len(self._plates[shelf]) * PLACES_PER_PLATE)
+        return share
 
     def observe(self, shelf: ShelfKey, product: str, places: np.ndarray, probability: float) -> None:
         """Counts a pick (or a refill) of ``product`` on a shelf; ``places`` [L] is the probability of its place there."""
@@ -112,10 +128,12 @@ class Planogram:
         if product in self._homes[shelf]:
             self._confirmed[shelf] = self._confirmed.get(shelf, 0.0) + amount
         else:
+            self._found[product] = self._found.get(product, 0.0) + probability
             foreign = self._foreign.setdefault(shelf, {})
             foreign[product] = foreign.get(product, 0.0) + amount
         self._fade(shelf)
         self._standing.pop(shelf, None)
+        self._unknown.pop(shelf, None)
 
     def near(self, stray: Stray) -> np.ndarray:
         """Probability [L] of the place at which a stray piece is taken from."""

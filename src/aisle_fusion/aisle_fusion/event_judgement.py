@@ -124,6 +124,7 @@ class EventJudge:
         self._shelf: ShelfKey = (event.gondola, event.shelf)
         self._plates = planogram.plates(self._shelf)
         self._standing = planogram.standing(self._shelf)
+        self._unknown = planogram.unknown(self._shelf)
         self._planogram = planogram
         self._weights = weights
         self._likelihood = ItemLikelihood(event, [plate.plate for plate in self._plates], config, weights)
@@ -245,7 +246,8 @@ class EventJudge:
 
     def _learn_place(self, candidate: Candidate, move: Move, probability: float) -> None:
         standing = self._standing.get(move.product)
-        prior = self._elsewhere(move.product, move.quantity) / len(self._likelihood.single)
+        unknown = self._unknown if move.quantity > 0 else 1.0
+        prior = self._elsewhere(move.product, move.quantity) * unknown / len(self._likelihood.single)
         weight = self._likelihood.single * (prior if standing is None else standing + prior)
         strays = self._config.stray_share * math.fsum(likelihood for _, likelihood in candidate.strays) if move.quantity > 0 else 0.0
         total = float(weight.sum())
@@ -281,7 +283,7 @@ class EventJudge:
         for move in judgement:
             if move.quantity > 0 and move.product not in self._standing:
                 astray = any((stray.gondola, stray.shelf) == self._shelf and stray.product == move.product for stray in strays)
-                share = self._config.stray_share if astray else self._planogram.elsewhere(move.product, self._shelf)
+                share = self._config.stray_share if astray else self._planogram.elsewhere(move.product)
                 log_prior += _log(share + 1e-300)
         return log_prior
 
@@ -348,7 +350,7 @@ class EventJudge:
         products = self._single_products()
         weight = likelihood.weight(self._weights.rows(products)[:, None, None], sign * np.array(_COUNTS)[None, :, None])
         best = max((float(weight[row].max()) for row, product in enumerate(products) if product in self._standing), default=-np.inf)
-        anywhere = float(likelihood.single.mean())
+        anywhere = float((likelihood.single if sign > 0 else likelihood.single * self._unknown).mean())
         least = float(weight.max()) - 2 * _CUT
         who: list[tuple[str, float]] | None = None
         for row, product in enumerate(products):
@@ -381,7 +383,7 @@ class EventJudge:
 
     def _elsewhere(self, product: str, quantity: int) -> float:
         """The share of moves of a product (picks: ``quantity`` > 0) at places where it is not known to stand."""
-        return self._planogram.elsewhere(product, self._shelf) if quantity > 0 else self._config.elsewhere_share
+        return self._planogram.elsewhere(product) if quantity > 0 else self._config.elsewhere_share
 
     def _seen(self, visit: str, product: str) -> float:
         return self._scene.sights.ratio(visit, product) if visit and self._something_seen else 0.0

@@ -29,7 +29,7 @@ def at_plate(plate: int) -> np.ndarray:
 
 def test_a_product_without_a_place_is_likelier_to_stand_somewhere_than_one_with_a_place():
     planogram = Planogram(store_with_unplaced())
-    assert planogram.elsewhere("new", SHELF) > 100 * planogram.elsewhere("tin", SHELF)
+    assert planogram.elsewhere("new") > 100 * planogram.elsewhere("tin")
     assert planogram.are_placed(("new", "tin")).tolist() == [False, True]
 
 
@@ -43,6 +43,29 @@ def test_picks_shift_a_place_to_what_is_picked_there():
     assert standing["red"][4:8].sum() < 0.4 * before
     # Elsewhere on the shelf nothing has changed.
     assert standing["jar"] == pytest.approx(planogram.homes(SHELF)["jar"])
+
+
+def test_what_was_found_hardly_stands_at_another_place_too():
+    planogram = Planogram(store_with_unplaced())
+    before = planogram.elsewhere("new")
+    planogram.observe(SHELF, "red", at_plate(2), 1.0)
+    assert planogram.elsewhere("new") == before
+    planogram.observe(SHELF, "new", at_plate(2), 0.95)
+    assert planogram.elsewhere("new") < before / 3
+    for _ in range(100):
+        planogram.observe(SHELF, "new", at_plate(2), 1.0)
+    assert planogram.elsewhere("new") >= planogram.elsewhere("tin")
+
+
+def test_the_more_is_picked_at_a_place_the_less_is_left_to_what_is_not_known_to_stand_there():
+    planogram = Planogram(store_with_unplaced())
+    assert planogram.unknown(SHELF) == pytest.approx(np.ones(48))
+    planogram.observe(SHELF, "red", at_plate(2), 1.0)
+    once = planogram.unknown(SHELF).copy()
+    assert once[4:8].max() < 0.5
+    assert once[:4] == pytest.approx(np.ones(4)) and once[8:] == pytest.approx(np.ones(40))
+    planogram.observe(SHELF, "new", at_plate(2), 1.0)
+    assert planogram.unknown(SHELF)[4:8].max() < once[4:8].min()
 
 
 def test_an_unlikely_pick_hardly_tells_anything():
