@@ -43,7 +43,7 @@ class PlanogramConfig:
         0.0005, "How much of a product whose home is elsewhere stands on a shelf, against one at home", 0.0, 0.5
     )
     unplaced_share: float = parameter(
-        1.5, "The same over the whole store for a product in the shop to which the planogram gives no place", 0.0, 10.0
+        2.0, "The same over the whole store for a product in the shop to which the planogram gives no place", 0.0, 10.0
     )
     planogram_picks: float = parameter(1.0, "The planogram weighs as much as so many picks at a place", 0.01, 1000.0)
     remembered_picks: float = parameter(12.0, "Picks at a place that are remembered; older ones fade", 1.0, 1000.0)

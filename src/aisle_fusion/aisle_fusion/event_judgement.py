@@ -217,7 +217,7 @@ class EventJudge:
         for visit, product, quantity in judgement:
             if quantity < 0 and visit and visit not in self._scene.staff:
                 puts += ((visit, product, -quantity),)
-            elif quantity > 0 and product not in self._standing:
+            elif quantity > 0 and product not in (self._standing if len(judgement) == 1 else self._belonging):
                 # Perhaps a stray piece.
                 return None
         return puts
@@ -278,11 +278,11 @@ class EventJudge:
         return log_prior
 
     def _standing_prior(self, strays: Collection[Stray], judgement: Judgement) -> float:
-        """Log prior of picks in a pair: what has no home on this shelf is taken from it only where a piece was put before."""
+        """Log prior of picks in a pair: what has no home at these plates is taken from them only where a piece was put before."""
         log_prior = 0.0
         for move in judgement:
-            if move.quantity > 0 and move.product not in self._standing:
-                astray = any((stray.gondola, stray.shelf) == self._shelf and stray.product == move.product for stray in strays)
+            if move.quantity > 0 and move.product not in self._belonging:
+                astray = any(stray.product == move.product and self._is_near(stray) for stray in strays)
                 share = self._config.stray_share if astray else self._planogram.elsewhere(move.product)
                 log_prior += _log(share + 1e-300)
         return log_prior
@@ -295,7 +295,7 @@ class EventJudge:
             if not move.visit or move.visit in self._scene.staff:
                 return Outcome(log_prior)
             lent = max(0, -move.quantity - hypothesis.held(move.visit, move.product))
-            astray = -move.quantity - lent if candidate.elsewhere > candidate.home else 0
+            astray = -move.quantity - lent
             place = int(np.argmax(self._likelihood.single))
             felt_kg = tuple((self._likelihood.change / -move.quantity).tolist())
             stray = Stray(*self._shelf, place, move.product, self._event.end_ns, felt_kg)
@@ -471,7 +471,7 @@ class EventJudge:
         prior = _LOG_COUNT_PRIOR[abs(count)]
         if count < 0:
             return prior + self._standing_prior(self._scene.strays, (Move("", product, -count),))
-        if product not in self._standing:
+        if product not in self._belonging:
             prior += _log(self._config.elsewhere_share)
         missing = 0 if self._scene.staff else count - self._most_held.get(product, 0)
         return prior + (_log(self._config.unheld_share) + (missing - 1) * _log(_FURTHER_MISSING) if missing > 0 else 0.0)
@@ -522,7 +522,7 @@ class EventJudge:
         base = weight + self._log_pair
         for product, count in items:
             base += _LOG_COUNT_PRIOR[abs(count)]
-            if count > 0 and product not in self._standing:
+            if count > 0 and product not in self._belonging:
                 base += _log(self._config.elsewhere_share)
         if first[1] * second[1] < 0:
             base += _log(self._config.swap_share)
@@ -581,24 +581,38 @@ class EventJudge:
 
     def _pair_places(self) -> dict[str, np.ndarray]:
         """Product -> places (indices) for those that may have stood at the plates that changed, sorted."""
-        active = np.flatnonzero((self._likelihood.share > _ACTIVE_SHARE) | self._likelihood.clear(_CLEAR_DEVIATIONS, _LEAST_CLEAR_KG))
-        if not len(active):
+        if not self._near.any():
             return {}
-        near = np.zeros(len(self._likelihood.places), dtype=bool)
-        near[max(0, (active[0] - 1) * PLACES_PER_PLATE) : (active[-1] + 2) * PLACES_PER_PLATE] = True
-        # Every other place will do: pairs need no fine grid.
-        near[1::2] = False
-        found: dict[str, np.ndarray] = {}
-        for product, weight in self._standing.items():
-            here = near & (weight > 0.01 * weight.max())
-            if here.any():
-                found[product] = np.flatnonzero(here)
+        found = dict(self._belonging)
         nearest = max(self.ratios.values(), default=0.0)
         others = {product for visit, product in self._scene.holdings if self.ratios.get(visit, 0.0) > 1e-2 * nearest}
-        others |= {stray.product for stray in self._scene.strays}
+        others |= {stray.product for stray in self._scene.strays if self._is_near(stray)}
         for product in others - set(found):
-            found[product] = np.flatnonzero(near)
+            found[product] = np.flatnonzero(self._near[::2]) * 2
         return dict(sorted(found.items()))
+
+    @cached_property
+    def _near(self) -> np.ndarray:
+        """bool [L]: the places around the plates that changed."""
+        active = np.flatnonzero((self._likelihood.share > _ACTIVE_SHARE) | self._likelihood.clear(_CLEAR_DEVIATIONS, _LEAST_CLEAR_KG))
+        near = np.zeros(len(self._likelihood.places), dtype=bool)
+        if len(active):
+            near[max(0, (active[0] - 1) * PLACES_PER_PLATE) : (active[-1] + 2) * PLACES_PER_PLATE] = True
+        return near
+
+    @cached_property
+    def _belonging(self) -> dict[str, np.ndarray]:
+        """Product -> places (indices) for those that are known to stand there. Every other place will do: pairs need no fine grid."""
+        found: dict[str, np.ndarray] = {}
+        for product, weight in self._standing.items():
+            places = np.flatnonzero((self._near & (weight > 0.01 * weight.max()))[::2]) * 2
+            if len(places):
+                found[product] = places
+        return found
+
+    def _is_near(self, stray: Stray) -> bool:
+        """Whether a stray piece lies at the plates that changed."""
+        return (stray.gondola, stray.shelf) == self._shelf and bool(self._near[stray.place])
 
     def _share_near(self, places: np.ndarray) -> np.ndarray:
         """The event's share per plate, restricted to the plates around some places."""
