@@ -41,7 +41,7 @@ class SessionConfig(IdentityConfig):
     exit_radius_m: float = parameter(0.6, "A track that vanishes this near to an exit has left (m)", 0.0, 5.0)
     minimum_age_s: float = parameter(1.5, "Tracks that live shorter never become visits (s)", 0.0, 30.0)
     minimum_age_without_entry_s: float = parameter(
-        3.0, "The same for tracks that begin inside while gates report and nobody is missing (s)", 0.0, 60.0
+        5.0, "The same for tracks that begin inside while gates report and nobody is missing (s)", 0.0, 60.0
     )
     minimum_existence: float = parameter(0.5, "Tracks less likely to be a person never become visits", 0.0, 1.0)
     duplicate_distance_m: float = parameter(0.45, "A new track that stays this near to a visit's track is the same person (m)", 0.0, 2.0)
