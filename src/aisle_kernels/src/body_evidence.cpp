@@ -10,6 +10,12 @@ namespace {
 constexpr int kRounds = 3;
 // Degrees of freedom of Student's t: how far tails reach. Boxes are far off now and then, as when an arm is taken for feet.
 constexpr double kFreedom = 3.0;
+// How often somebody crouches or bends to low shelves, and the stature that he then seems to have, as a share of his own: mean, deviation.
+constexpr double kCrouching = 0.05, kCrouchingShare = 0.72, kCrouchingDeviation = 0.15;
+// Cameras err alike about a crouching body, which is no small upright one: what they say of its stature counts by this share.
+constexpr double kAlike = 0.5;
+// A crouching body's stature is never known better than this.
+constexpr double kLeastCrouching = 0.04;
 // Keeps what nothing was seen of solvable.
 constexpr double kUseless = 1e-9;
 // Keeps persons of whom nothing was seen solvable.
@@ -24,6 +30,35 @@ Vector2 load2(const double* from, int64_t at) { return {from[2 * at], from[2 * a
 Matrix2 load4(const double* from, int64_t at) { return {from[4 * at], from[4 * at + 1], from[4 * at + 2], from[4 * at + 3]}; }
 
 void store(Matrix2 m, double* to) { to[0] = m.xx, to[1] = m.xy, to[2] = m.yx, to[3] = m.yy; }
+
+struct Stature {
+    double mean, variance, crouching;
+};
+
+// Of somebody of known stature (mean and variance), how tall he is at the moment, given all that is known of him (x, y) and seen of him, but
+// the stature; and how likely it is that he crouches.
+Stature momentary(const Gaussian3& seen, const double* stature) {
+    const double* e = seen.information.e;
+    const Vector2 together{e[2], e[5]};
+    const Vector2 gain = inverse(Matrix2{e[0] + kVague, e[1], e[3], e[4] + kVague}) * together;
+    const double precision = kAlike * std::max(e[8] - dot(gain, together), 0.0);
+    const double pull = kAlike * (seen.vector.z - dot(gain, Vector2{seen.vector.x, seen.vector.y}));
+    const double means[2] = {stature[0], kCrouchingShare * stature[0]};
+    const double variances[2] = {stature[1], kCrouchingDeviation * kCrouchingDeviation};
+    double odds[2] = {std::log1p(-kCrouching), std::log(kCrouching)}, mean[2], variance[2];
+    for (int h = 0; h < 2; ++h) {
+        const double known = 1.0 / variances[h], pulled = pull + means[h] * known;
+        odds[h] += 0.5 * (pulled * pulled / (precision + known) - means[h] * means[h] * known - std::log1p(precision * variances[h]));
+        mean[h] = pulled / (precision + known), variance[h] = 1.0 / (precision + known);
+    }
+    const double crouching = 1.0 / (1.0 + std::exp(odds[0] - odds[1]));
+    // Who stands upright is as tall as ever.
+    mean[0] = stature[0], variance[0] = stature[1];
+    variance[1] = std::max(variance[1], kLeastCrouching * kLeastCrouching);
+    const double apart = mean[1] - mean[0];
+    return {mean[0] + crouching * apart,
+            (1.0 - crouching) * variance[0] + crouching * variance[1] + crouching * (1.0 - crouching) * apart * apart, crouching};
+}
 
 // Takes what a slot's detections say of a stature (mean and variance), wherever the person stands.
 void learn_stature(const Gaussian3& said, double pose_share, double least_variance, double* stature) {
@@ -219,14 +254,24 @@ bool correct_bodies(const Persons& persons, const Evidence& evidence, double hub
     std::vector<double> positions(2 * detections), moved(2 * detections), spreads(4 * detections), weights(detections);
     std::vector<Gaussian3> totals(people);
     for (int64_t m = 0; m < detections; ++m) {
-        const double* stature = persons.statures + 2 * whose[m];
-        const Placed placed = located(merged(load(information, vector, m), load2(reach, m), shares.data() + 3 * m), stature[0], stature[1]);
-        positions[2 * m] = placed.position.x, positions[2 * m + 1] = placed.position.y;
-        moved[2 * m] = placed.position.x + lags[m].x, moved[2 * m + 1] = placed.position.y + lags[m].y;
-        store(placed.covariance, spreads.data() + 4 * m);
         const Gaussian3 said = merged(load(information, present.data(), m), load2(reach, m), shares.data() + 3 * m);
         Gaussian3& total = totals[whose[m]];
         total = {total.information + said.information, total.vector + said.vector};
+    }
+    std::vector<Stature> statures(people);
+    for (int64_t n = 0; n < people; ++n) {
+        Gaussian3 seen = totals[n];
+        for (const int i : {0, 1, 3, 4}) seen.information.e[i] += known[9 * n + i];
+        seen.vector.x += known_vector[3 * n], seen.vector.y += known_vector[3 * n + 1];
+        statures[n] = momentary(seen, persons.statures + 2 * n);
+    }
+    for (int64_t m = 0; m < detections; ++m) {
+        const Stature& stature = statures[whose[m]];
+        const Gaussian3 said = merged(load(information, vector, m), load2(reach, m), shares.data() + 3 * m);
+        const Placed placed = located(said, stature.mean, stature.variance);
+        positions[2 * m] = placed.position.x, positions[2 * m + 1] = placed.position.y;
+        moved[2 * m] = placed.position.x + lags[m].x, moved[2 * m + 1] = placed.position.y + lags[m].y;
+        store(placed.covariance, spreads.data() + 4 * m);
     }
     trust(detections, moved.data(), spreads.data(), whose, people, places.data(), centres.data(), weights.data());
     std::vector<double> precisions(4 * detections);
@@ -238,7 +283,7 @@ bool correct_bodies(const Persons& persons, const Evidence& evidence, double hub
                    log_determinant);
         store(std::min(1.0, huber / std::max(std::sqrt(distance), huber)) * inverse(spread), precisions.data() + 4 * m);
     }
-    for (int64_t n = 0; n < people; ++n) learn_stature(totals[n], pose_share, least_stature_variance, persons.statures + 2 * n);
+    for (int64_t n = 0; n < people; ++n) learn_stature(totals[n], (1.0 - statures[n].crouching) * pose_share, least_stature_variance, persons.statures + 2 * n);
     return fuse(people, persons.means, persons.covariances, detections, whose, positions.data(), ages, precisions.data());
 }
 
