@@ -118,3 +118,25 @@ def test_the_stature_is_learnt_where_the_feet_are_seen(stature: float) -> None:
     late = [np.linalg.norm(tracks.tracks[0].position - place) for tracks, place in zip(out[60:], places[60:], strict=True) if tracks.tracks]
     assert len(late) == 30
     assert max(late) < 0.3
+
+
+@pytest.mark.parametrize("cameras", [3, 4])
+@pytest.mark.parametrize("stature", [1.60, 1.80])
+def test_who_crouches_behind_goods_does_not_seem_to_walk_away(cameras: int, stature: float) -> None:
+    """For two seconds head and shoulders are at two thirds of their height and the rest is hidden: for each camera, like somebody upright
+    farther away."""
+    store = room(cameras)
+    rng = np.random.default_rng(6)
+    records = []
+    for step in range(70):
+        low = np.interp(step, [30, 34, 50, 54], [0.0, 1.0, 1.0, 0.0])
+        upright = body(PLACE, stature=stature)
+        for camera in store.cameras.values():
+            found = seen_by(camera, [upright * [1.0, 1.0, 1.0 - 0.35 * low]], START_NS + step * PERIOD_NS, rng)
+            if low > 0.0:
+                found.keypoints[:, 11:] = 0.0
+            records.append(found)
+    out = _tracked(store, records)
+    errors = np.array([np.linalg.norm(tracks.tracks[0].position - PLACE) for tracks in out[10:]])
+    assert {track.track for tracks in out for track in tracks.tracks} == {"t1"}
+    assert errors.max() < 0.25
