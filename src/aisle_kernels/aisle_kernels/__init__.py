@@ -16,7 +16,7 @@ The methods are described where they are used, in ``aisle_perception``, ``aisle_
     writes the first rows and returns how many; ``numbers``: which detections they are. ``frames``: a list of (camera, age s, scale across,
     scale down, boxes, scores, keypoints or None), arrays as in ``PersonDetections``, in single or double precision; boxes and keypoints
     are multiplied by the scales
-``correct_bodies(huber, pose_share, least_stature_variance, means [N, 4], covariances [N, 4, 4], statures [N, 2], whose [M], ages [M],``
+``correct_bodies(huber, pose_share, least_stature_variance, means [N, 4], covariances [N, 4, 4], statures [N, 5], whose [M], ages [M],``
 ``information, vector, reach, shares)``
     changes means, covariances and statures (``body_updater``), by the three functions below; ArithmeticError for a singular covariance
 ``merged(information, vector, reach, shares, ...)``

@@ -10,12 +10,11 @@ namespace {
 constexpr int kRounds = 3;
 // Degrees of freedom of Student's t: how far tails reach. Boxes are far off now and then, as when an arm is taken for feet.
 constexpr double kFreedom = 3.0;
-// How often somebody crouches or bends to low shelves, and the stature that he then seems to have, as a share of his own: mean, deviation.
-constexpr double kCrouching = 0.05, kCrouchingShare = 0.72, kCrouchingDeviation = 0.15;
-// Cameras err alike about a crouching body, which is no small upright one: what they say of its stature counts by this share.
+// How often somebody who stood upright crouches or bends to low shelves in the next slot, and how often he goes on to; the stature that he
+// seems to have then as a share of his own: mean and deviation, and how well it may be known at best.
+constexpr double kCrouches = 0.05, kGoesOn = 0.95, kCrouchingShare = 0.72, kCrouchingDeviation = 0.15, kLeastCrouching = 0.04;
+// A crouching body is no small upright one, and cameras err alike about it: what they say of its stature counts by this share.
 constexpr double kAlike = 0.5;
-// A crouching body's stature is never known better than this.
-constexpr double kLeastCrouching = 0.04;
 // Keeps what nothing was seen of solvable.
 constexpr double kUseless = 1e-9;
 // Keeps persons of whom nothing was seen solvable.
@@ -31,33 +30,34 @@ Matrix2 load4(const double* from, int64_t at) { return {from[4 * at], from[4 * a
 
 void store(Matrix2 m, double* to) { to[0] = m.xx, to[1] = m.xy, to[2] = m.yx, to[3] = m.yy; }
 
-struct Stature {
-    double mean, variance, crouching;
-};
+// Of a person, columns of Persons::statures.
+constexpr int kMean = 0, kVariance = 1, kCrouching = 2, kMomentary = 3, kMomentaryVariance = 4;
 
-// Of somebody of known stature (mean and variance), how tall he is at the moment, given all that is known of him (x, y) and seen of him, but
-// the stature; and how likely it is that he crouches.
-Stature momentary(const Gaussian3& seen, const double* stature) {
+// How likely it is that somebody crouches, and how tall he is at the moment, given what is known of his place and `seen` of him; written to
+// `stature`.
+void see_posture(const Gaussian3& seen, double* stature) {
     const double* e = seen.information.e;
     const Vector2 together{e[2], e[5]};
     const Vector2 gain = inverse(Matrix2{e[0] + kVague, e[1], e[3], e[4] + kVague}) * together;
     const double precision = kAlike * std::max(e[8] - dot(gain, together), 0.0);
     const double pull = kAlike * (seen.vector.z - dot(gain, Vector2{seen.vector.x, seen.vector.y}));
-    const double means[2] = {stature[0], kCrouchingShare * stature[0]};
-    const double variances[2] = {stature[1], kCrouchingDeviation * kCrouchingDeviation};
-    double odds[2] = {std::log1p(-kCrouching), std::log(kCrouching)}, mean[2], variance[2];
+    const double means[2] = {stature[kMean], kCrouchingShare * stature[kMean]};
+    const double variances[2] = {stature[kVariance], kCrouchingDeviation * kCrouchingDeviation};
+    const double before = kCrouches + (kGoesOn - kCrouches) * stature[kCrouching];
+    double odds[2] = {std::log1p(-before), std::log(before)};
     for (int h = 0; h < 2; ++h) {
         const double known = 1.0 / variances[h], pulled = pull + means[h] * known;
         odds[h] += 0.5 * (pulled * pulled / (precision + known) - means[h] * means[h] * known - std::log1p(precision * variances[h]));
-        mean[h] = pulled / (precision + known), variance[h] = 1.0 / (precision + known);
     }
     const double crouching = 1.0 / (1.0 + std::exp(odds[0] - odds[1]));
-    // Who stands upright is as tall as ever.
-    mean[0] = stature[0], variance[0] = stature[1];
-    variance[1] = std::max(variance[1], kLeastCrouching * kLeastCrouching);
-    const double apart = mean[1] - mean[0];
-    return {mean[0] + crouching * apart,
-            (1.0 - crouching) * variance[0] + crouching * variance[1] + crouching * (1.0 - crouching) * apart * apart, crouching};
+    const double known = 1.0 / variances[1], mean = (pull + means[1] * known) / (precision + known);
+    const double variance = std::max(1.0 / (precision + known), kLeastCrouching * kLeastCrouching);
+    // Both together: who stands upright is as tall as ever.
+    const double apart = mean - stature[kMean];
+    stature[kCrouching] = crouching;
+    stature[kMomentary] = stature[kMean] + crouching * apart;
+    stature[kMomentaryVariance] =
+        (1.0 - crouching) * stature[kVariance] + crouching * variance + crouching * (1.0 - crouching) * apart * apart;
 }
 
 // Takes what a slot's detections say of a stature (mean and variance), wherever the person stands.
@@ -231,7 +231,7 @@ bool correct_bodies(const Persons& persons, const Evidence& evidence, double hub
     const auto& [count, whose, ages, information, vector, reach, given_shares] = evidence;
     std::vector<double> places(4 * people), centres(2 * people), known(9 * people, 0.0), known_vector(3 * people);
     for (int64_t n = 0; n < people; ++n) {
-        const double *mean = persons.means + 4 * n, *c = persons.covariances + 16 * n, *stature = persons.statures + 2 * n;
+        const double *mean = persons.means + 4 * n, *c = persons.covariances + 16 * n, *stature = persons.statures + kStatures * n;
         const Matrix2 place = inverse(Matrix2{c[0], c[1], c[4], c[5]});
         store(place, places.data() + 4 * n);
         double* e = known.data() + 9 * n;
@@ -258,17 +258,17 @@ bool correct_bodies(const Persons& persons, const Evidence& evidence, double hub
         Gaussian3& total = totals[whose[m]];
         total = {total.information + said.information, total.vector + said.vector};
     }
-    std::vector<Stature> statures(people);
     for (int64_t n = 0; n < people; ++n) {
         Gaussian3 seen = totals[n];
+        if (!(seen.information.e[8] > 0.0)) continue;
         for (const int i : {0, 1, 3, 4}) seen.information.e[i] += known[9 * n + i];
         seen.vector.x += known_vector[3 * n], seen.vector.y += known_vector[3 * n + 1];
-        statures[n] = momentary(seen, persons.statures + 2 * n);
+        see_posture(seen, persons.statures + kStatures * n);
     }
     for (int64_t m = 0; m < detections; ++m) {
-        const Stature& stature = statures[whose[m]];
+        const double* stature = persons.statures + kStatures * whose[m];
         const Gaussian3 said = merged(load(information, vector, m), load2(reach, m), shares.data() + 3 * m);
-        const Placed placed = located(said, stature.mean, stature.variance);
+        const Placed placed = located(said, stature[kMomentary], stature[kMomentaryVariance]);
         positions[2 * m] = placed.position.x, positions[2 * m + 1] = placed.position.y;
         moved[2 * m] = placed.position.x + lags[m].x, moved[2 * m + 1] = placed.position.y + lags[m].y;
         store(placed.covariance, spreads.data() + 4 * m);
@@ -283,7 +283,10 @@ bool correct_bodies(const Persons& persons, const Evidence& evidence, double hub
                    log_determinant);
         store(std::min(1.0, huber / std::max(std::sqrt(distance), huber)) * inverse(spread), precisions.data() + 4 * m);
     }
-    for (int64_t n = 0; n < people; ++n) learn_stature(totals[n], (1.0 - statures[n].crouching) * pose_share, least_stature_variance, persons.statures + 2 * n);
+    for (int64_t n = 0; n < people; ++n) {
+        double* stature = persons.statures + kStatures * n;
+        learn_stature(totals[n], (1.0 - stature[kCrouching]) * pose_share, least_stature_variance, stature);
+    }
     return fuse(people, persons.means, persons.covariances, detections, whose, positions.data(), ages, precisions.data());
 }
 

@@ -49,8 +49,11 @@ struct Evidence {
     const double *ages, *information, *vector, *reach, *shares;
 };
 
-// Persons [N]: `means` [N, 4], `covariances` [N, 4, 4], and what is known of their `statures` [N, 2] (mean, as multiple of the
-// population's, and variance).
+// Columns of `Persons::statures`.
+constexpr int kStatures = 5;
+
+// Persons [N]: `means` [N, 4], `covariances` [N, 4, 4], and what is known of their `statures` [N, 5]: mean, as multiple of the population's,
+// and variance; how likely it is that they crouch; mean and variance of what they seem to have at the moment.
 struct Persons {
     int64_t count;
     double *means, *covariances, *statures;

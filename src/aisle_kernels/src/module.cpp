@@ -249,7 +249,7 @@ PyObject* correct_bodies(Values values, Py_ssize_t given) {
     const int64_t persons = arguments.rows(4 * sizeof(double));
     double* means = arguments.out<double>(4 * persons);
     double* covariances = arguments.out<double>(16 * persons);
-    double* statures = arguments.out<double>(2 * persons);
+    double* statures = arguments.out<double>(aisle::kStatures * persons);
     const int64_t count = arguments.rows(sizeof(int64_t));
     const int64_t* whose = arguments.places(count, persons, -1);
     const double* ages = arguments.in<double>(count);

@@ -76,9 +76,11 @@ class Initiator(Protocol):
 
 
 class Updater(Protocol):
-    """Moves persons in time and corrects them by detections: writes to their means and covariances."""
+    """Moves persons in time, tells how far detections are from them, and corrects them by these: writes to their means and covariances."""
 
     def predict(self, people: People, dt_s: float, stamp_ns: int) -> None: ...
+
+    def innovations(self, people: People, detections: FloorDetections) -> Innovations: ...
 
     def update(self, people: People, detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None: ...
 
@@ -106,6 +108,10 @@ class FloorUpdater:
         patience_ns = int((self._LEAST_UNSEEN_S + dt_s) * NANOSECONDS)
         slowdown = np.exp(-dt_s / self._config.velocity_memory_s)
         aisle_kernels.slow_down(stamp_ns - patience_ns, slowdown, people.seen_ns, people.means)
+
+    def innovations(self, people: People, detections: FloorDetections) -> Innovations:
+        """How far each detection lies from where each person is expected."""
+        return innovations(people.means, people.covariances, detections)
 
     def update(self, people: People, detections: FloorDetections, owner: np.ndarray, distance: np.ndarray) -> None:
         used = np.flatnonzero(owner >= 0)
@@ -182,7 +188,7 @@ class FloorTracker:
         people, owner = self.people, nobodys(len(detections))
         if not len(people) or not len(detections):
             return owner, owner < 0
-        found = innovations(people.means, people.covariances, detections)
+        found = self._updater.innovations(people, detections)
         self._let_in(found, detections, dt_s)
         if detections.embeddings is not None:
             found = dataclasses.replace(found, similarity=similarities(people.appearances, detections.embeddings))
