@@ -60,7 +60,7 @@ _FORESEEN_HYPOTHESES = 10
 _MOST_PARTS = 3
 #: A shelf that came to rest a little otherwise moved no goods: from this probability on nobody is doubted for it.
 _SURELY_NOTHING = 0.95
-#: Events at one time and this near to each other (m) may be one hand's.
+#: Events at one time and this near to each other (m) may be one hand's, if both took or both put.
 _ONE_HAND_M = 0.25
 #: Taking one thing and putting another takes one hand at least so long; so long must an event last that may be both, if it does not tell.
 _TAKE_AND_PUT_NS = NANOSECONDS // 2
@@ -312,7 +312,8 @@ class CartFusion:
                 rival = _apart_ns(event, other, 0 if overlap_ns > _SETTLING_NS else _ELSEWHERE_NS) < _ELSEWHERE_NS
                 if rival:
                     here = self._place_of(event) if here is None else here
-                    rival = np.linalg.norm(here - recent.place) > _ONE_HAND_M
+                    opposite = event.change.sum() * other.change.sum() < 0.0
+                    rival = opposite or np.linalg.norm(here - recent.place) > _ONE_HAND_M
             if rival:
                 found[recent.number] = recent.ratios
         return found

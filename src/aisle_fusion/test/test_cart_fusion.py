@@ -169,14 +169,17 @@ def test_two_people_in_one_event():
     assert by_shopper(run(records)) == {"Ann": {"red": 1}, "Bob": {"blue": 1}}
 
 
+@pytest.mark.parametrize("in_one_event", [True, False])
 @pytest.mark.parametrize("apart_s", [0.0, 2.0])
-def test_a_hand_between_two_places_counts_once(apart_s: float):
+def test_a_hand_between_two_places_counts_once(apart_s: float, in_one_event: bool):
     """Ann puts back; what goes beside it at once was taken by the other hand that was near, though not as near as hers."""
     changed = {7: 14.5, 8: 14.5, 9: 14.5 + apart_s, 10: 14.5 + apart_s}
     taken = shelf_event(8, 9, "1", {7: -0.06}, changed={7: 8.5})
-    both = shelf_event(14, 17, "1", {7: 0.03, 8: 0.03, 9: -0.1, 10: -0.15}, changed=changed)
+    put, gone = {7: 0.03, 8: 0.03}, {9: -0.1, 10: -0.15}
+    events = [put | gone] if in_one_event else [put, gone]
+    both = [shelf_event(14, 17, "1", part, changed={plate: changed[plate] for plate in part}) for part in events]
     ann, bob = [(7.5, 9, "1", 7), (14.0, 17.5, "1", 8.5)], [(14.0, 17.5, "1", 11)]
-    carts = by_shopper(run(two_shoppers(taken, both, ann=ann, bob=bob, ann_x=0.75, bob_x=1.1)))
+    carts = by_shopper(run(two_shoppers(taken, *both, ann=ann, bob=bob, ann_x=0.75, bob_x=1.1)))
     # Two seconds are enough to put one thing and take another.
     assert carts == ({"Ann": {}, "Bob": {"jar": 1}} if apart_s == 0.0 else {"Ann": {"jar": 1}, "Bob": {}})
 
