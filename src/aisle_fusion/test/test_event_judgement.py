@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from fusion_scene import at, shelf_event, small_store
 
+from aisle_contract.records import ShelfEvent
 from aisle_fusion import event_judgement
 from aisle_fusion.cart_fusion import CartFusionConfig
 from aisle_fusion.dynamic_planogram import Planogram, Stray
 from aisle_fusion.event_judgement import EventJudge, Scene
 from aisle_fusion.hand_proximity import Proximity
 from aisle_fusion.item_likelihood import ProductWeights
+from aisle_fusion.store_hypotheses import Entry, Hypothesis, Move
 
 STORE, CONFIG, PLATES = small_store(), CartFusionConfig(), 12
 
@@ -55,3 +57,37 @@ def test_a_light_thing_taken_beside_a_heavy_one_is_thought_of() -> None:
     judge = EventJudge(Planogram(STORE, CONFIG), ProductWeights(STORE, CONFIG), CONFIG, event, Scene(near, {}, []))
     best = [candidate.judgement for candidate in judge.candidates[:2]]
     assert all(sorted((move.product, move.quantity) for move in judgement) == [("bag", 1), ("tin", 1)] for judgement in best)
+
+
+def judge_of(event: ShelfEvent, holdings: dict[tuple[str, str], int], strays: list[Stray]) -> EventJudge:
+    """One person, whose hand is at all plates."""
+    near = [Proximity("a", np.full(PLATES, 50.0), np.zeros(PLATES))]
+    scene = Scene(near, holdings, strays)
+    return EventJudge(Planogram(STORE, CONFIG), ProductWeights(STORE, CONFIG), CONFIG, event, scene)
+
+
+def test_what_is_put_back_where_it_belongs_is_felt_again_when_it_is_taken() -> None:
+    """A piece that weighs 4 % more than its kind: when it was put back the plates felt as much."""
+    put = judge_of(shelf_event(5, 6, "1", {7: 0.0312, 8: 0.0312}), {("a", "green"): 1}, [])
+    index = next(i for i, candidate in enumerate(put.candidates) if candidate.judgement == (Move("a", "green", -1),))
+    held = Hypothesis(0.0, (Entry(0, (Move("a", "green", 1),), (("a", "green", 1),)),))
+    (stray,) = put.outcome(held, index).added
+    assert stray.product == "green" and stray.felt_kg[6:8] == pytest.approx((0.0312, 0.0312))
+    gains = []
+    for taken in ({7: -0.0312, 8: -0.0312}, {7: -0.029, 8: -0.029}):
+        again = judge_of(shelf_event(8, 9, "1", taken), {}, [stray])
+        index = next(i for i, candidate in enumerate(again.candidates) if candidate.judgement == (Move("a", "green", 1),))
+        outcomes = [again.outcome(Hypothesis(0.0, strays=strays), index) for strays in ((stray,), ())]
+        gains.append(outcomes[0].log_prior - outcomes[1].log_prior)
+    # Another piece would weigh otherwise.
+    assert gains[0] > gains[1] + 1.0 > 1.0
+
+
+def test_a_stray_piece_is_part_of_a_pair_only_where_it_lies() -> None:
+    """The jar's home is on this shelf, and one of them was put at the other end of it: neither is where something goes now."""
+    event = shelf_event(5, 6, "1", {2: -0.18, 3: -0.17}, deviation=0.002)
+    products = {}
+    for place in (44, 6):
+        judge = judge_of(event, {}, [Stray("1", "1", place, "jar", at(1))])
+        products[place] = {m.product for candidate in judge.candidates if len(candidate.judgement) == 2 for m in candidate.judgement}
+    assert "jar" in products[6] and "jar" not in products[44]
