@@ -44,7 +44,8 @@ class CartLines:
         lines, doubts = [], list(visit.doubts)
         likeliest = hypotheses.likeliest(visit.session)
         for product, probabilities in hypotheses.quantities(visit.session).items():
-            quantity = likeliest.get(product, 0)
+            # The likeliest hypothesis may lack what most of the others have together.
+            quantity = next((count for count, p in probabilities.items() if count and p > 0.5), likeliest.get(product, 0))
             probability = probabilities.get(quantity, 0.0)
             name = self._store.products[product].name
             if quantity:
