@@ -63,7 +63,7 @@ def test_the_more_is_picked_at_a_place_the_less_is_left_to_what_is_not_known_to_
     planogram.observe(SHELF, "red", at_plate(2), 1.0)
     once = planogram.unknown(SHELF).copy()
     assert once[4:8].max() < 0.5
-    assert once[:4] == pytest.approx(np.ones(4)) and once[8:] == pytest.approx(np.ones(40))
+    assert np.delete(once, np.s_[4:8]) == pytest.approx(np.ones(44))
     planogram.observe(SHELF, "new", at_plate(2), 1.0)
     assert planogram.unknown(SHELF)[4:8].max() < once[4:8].min()
 

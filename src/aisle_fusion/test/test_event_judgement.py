@@ -72,7 +72,8 @@ def test_what_is_put_back_where_it_belongs_is_felt_again_when_it_is_taken() -> N
     index = next(i for i, candidate in enumerate(put.candidates) if candidate.judgement == (Move("a", "green", -1),))
     held = Hypothesis(0.0, (Entry(0, (Move("a", "green", 1),), (("a", "green", 1),)),))
     (stray,) = put.outcome(held, index).added
-    assert stray.product == "green" and stray.felt_kg[6:8] == pytest.approx((0.0312, 0.0312))
+    assert stray.product == "green"
+    assert stray.felt_kg[6:8] == pytest.approx((0.0312, 0.0312))
     gains = []
     for taken in ({7: -0.0312, 8: -0.0312}, {7: -0.029, 8: -0.029}):
         again = judge_of(shelf_event(8, 9, "1", taken), {}, [stray])
@@ -90,4 +91,5 @@ def test_a_stray_piece_is_part_of_a_pair_only_where_it_lies() -> None:
     for place in (44, 6):
         judge = judge_of(event, {}, [Stray("1", "1", place, "jar", at(1))])
         products[place] = {m.product for candidate in judge.candidates if len(candidate.judgement) == 2 for m in candidate.judgement}
-    assert "jar" in products[6] and "jar" not in products[44]
+    assert "jar" in products[6]
+    assert "jar" not in products[44]

@@ -6,8 +6,9 @@ judged against all the rest, then its sides are merged into one Gaussian, and ag
 Family of Algorithms for Approximate Bayesian Inference, 2001). The statures that the slots show are remembered by person.
 
 Who crouches or bends to a low shelf looks like somebody upright farther away, to each camera in another direction. All cameras of a slot
-together, and where he was before, tell how likely that is (a switching model with two postures: Bar-Shalom, Li, Kirubarajan, Estimation with
-Applications to Tracking and Navigation, 2001, ch. 11), and how low he is then. The arithmetic is in ``aisle_kernels/src/body_evidence.cpp``.
+together, and where he was before, tell how likely that is (a switching model with two postures: Bar-Shalom, Li, Kirubarajan, Estimation
+with Applications to Tracking and Navigation, 2001, ch. 11), and how low he is then. The arithmetic is in
+``aisle_kernels/src/body_evidence.cpp``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 
 import aisle_kernels
 from aisle_perception.association import FloorDetections, Innovations, innovations
-from aisle_perception.floor_projection import BodyConfig
+from aisle_perception.floor_projection import BodyConfig, BodyEvidence
 from aisle_perception.floor_tracker import FloorTrackerConfig, FloorUpdater
 from aisle_perception.people import People
+from aisle_perception.small_matrices import inverse2
 
 #: Errors of a stature persist as long as a pose does, s: successive slots tell it again and again, not anew.
 _POSE_S = 1.0
@@ -59,12 +61,8 @@ class BodyUpdater(FloorUpdater):
             return found
         self._keep(people.numbers)
         for row in np.flatnonzero(self._statures[:, _CROUCHING] > _LIKELY).tolist():
-            stature, variance = self._statures[row, _MOMENTARY]
-            information, vector = evidence.information + np.diag([_USELESS, _USELESS, 1.0 / variance]), evidence.vector.copy()
-            vector[:, 2] += stature / variance
-            spread = np.linalg.inv(information)
-            positions = np.einsum("mij,mj->mi", spread[:, :2], vector)
-            seen = dataclasses.replace(detections, positions=positions, covariances=np.ascontiguousarray(spread[:, :2, :2]))
+            positions, covariances = _placed(evidence, *self._statures[row, _MOMENTARY].tolist())
+            seen = dataclasses.replace(detections, positions=positions, covariances=covariances)
             low = innovations(people.means[row : row + 1], people.covariances[row : row + 1], seen)
             better = low.distance[0] + low.log_determinant[0] < found.distance[row] + found.log_determinant[row]
             found.distance[row, better] = low.distance[0, better]
@@ -91,3 +89,14 @@ class BodyUpdater(FloorUpdater):
         known = dict(zip(self._numbers.tolist(), self._statures.tolist(), strict=True))
         self._statures = np.array([known.get(number, self._unknown) for number in numbers.tolist()])
         self._numbers = numbers
+
+
+def _placed(evidence: BodyEvidence, stature: float, variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [M, 2] and covariances [M, 2, 2] of the detections if they show somebody of that stature (multiple of the mean)."""
+    information, vector = evidence.information, evidence.vector
+    # The stature is integrated out (Schur's complement).
+    along, stiffness = information[:, :2, 2], information[:, 2, 2] + 1.0 / variance
+    pulled = vector[:, :2] - along * ((vector[:, 2] + stature / variance) / stiffness)[:, None]
+    known = information[:, :2, :2] - along[:, :, None] * along[:, None, :] / stiffness[:, None, None]
+    spread = inverse2(known + _USELESS * np.eye(2))
+    return np.einsum("mij,mj->mi", spread, pulled), spread
