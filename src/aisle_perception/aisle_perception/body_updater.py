@@ -87,7 +87,7 @@ class BodyUpdater(FloorUpdater):
         if numbers is self._numbers:
             return
         known = dict(zip(self._numbers.tolist(), self._statures.tolist(), strict=True))
-        self._statures = np.array([known.get(number, self._unknown) for number in numbers.tolist()])
+        self._statures = np.array([known.get(number, self._unknown) for number in numbers.tolist()]).reshape(-1, len(self._unknown))
         self._numbers = numbers
 
 

@@ -10,9 +10,12 @@ import pytest
 
 import aisle_kernels
 from aisle_contract.records import PersonDetections
+from aisle_perception.association import FloorDetections
+from aisle_perception.body_updater import BodyUpdater
 from aisle_perception.floor_projection import SIDES, BodyConfig, FloorPoints, FloorProjector
 from aisle_perception.lens_table import LensTable
-from aisle_perception.tracker import PersonTracker
+from aisle_perception.people import People
+from aisle_perception.tracker import PersonTracker, TrackerConfig
 from aisle_store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -140,3 +143,12 @@ def test_who_crouches_behind_goods_does_not_seem_to_walk_away(cameras: int, stat
     errors = np.array([np.linalg.norm(tracks.tracks[0].position - PLACE) for tracks in out[10:]])
     assert {track.track for tracks in out for track in tracks.tracks} == {"t1"}
     assert errors.max() < 0.25
+
+
+def test_where_nobody_is_known_nobody_is_expected() -> None:
+    config = TrackerConfig()
+    people, shown = People(), _projected(_box())
+    seen = FloorDetections(
+        shown.positions, shown.covariances, np.zeros(1), np.zeros(1, dtype=int), np.zeros((1, 17, 3)), evidence=shown.evidence
+    )
+    assert BodyUpdater(config, config).innovations(people, seen).distance.shape == (0, 1)
