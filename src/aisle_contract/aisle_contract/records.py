@@ -109,11 +109,13 @@ class ShelfEventStatus(IntEnum):
     PROVISIONAL = 0
     FINAL = 1
     RETRACTED = 2
+    REFINED = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShelfEvent:
-    """One change of load on one shelf. A PROVISIONAL one may be told again and ends FINAL or RETRACTED, with the same id.
+    """One change of load on one shelf. A PROVISIONAL one may be told again and ends FINAL or RETRACTED, with the same id. A REFINED one is
+    a FINAL one of that id measured again: its ``change`` and ``deviation`` are the better ones.
 
     ``change`` and ``deviation`` float64 [plates] kg; negative change = something was taken. ``changed_ns`` int64 [plates]: when each plate
     came to its new load; empty: not known (older recordings)."""
@@ -132,8 +134,8 @@ class ShelfEvent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShelfEvents:
-    """News of shelf events since the last one (``ShelfEventArray``). No FINAL event that ended before ``stamp_ns`` will still follow;
-    provisional ones may have ended after it."""
+    """News of shelf events since the last one (``ShelfEventArray``). No FINAL event that ended before ``stamp_ns`` will still follow
+    (a REFINED one may, for one that was told); provisional ones may have ended after it."""
 
     stamp_ns: int
     events: tuple[ShelfEvent, ...]

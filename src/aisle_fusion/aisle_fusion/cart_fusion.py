@@ -246,12 +246,21 @@ class CartFusion:
                 self._note(event)
 
     def _note(self, event: ShelfEvent) -> None:
-        """Puts a final event among those that wait, and remembers a provisional one as long as it may become one."""
+        """Puts a final event among those that wait, or a better measurement of it in its place, and remembers a provisional one as long as
+        it may become one."""
         self._open.pop(event.event, None)
         if event.plates and event.status == ShelfEventStatus.FINAL:
             self._wait_with(event)
+        elif event.plates and event.status == ShelfEventStatus.REFINED:
+            self._replace(event)
         elif event.plates and event.status == ShelfEventStatus.PROVISIONAL:
             self._open[event.event] = event
+
+    def _replace(self, event: ShelfEvent) -> None:
+        """Takes the better measurement of an event that still waits; what was put together with another, or judged, stays as it is."""
+        for place, (*due, waiting) in enumerate(self._pending):
+            if waiting.event == event.event and waiting.plates == event.plates:
+                self._pending[place] = (*due, event)
 
     def _wait_with(self, event: ShelfEvent) -> None:
         self._parts_taken += 1
@@ -435,11 +444,14 @@ class CartFusion:
         for event in record.events:
             if self._problem_of(event):
                 continue
+            if event.status == ShelfEventStatus.REFINED and event.event not in self._foreseen:
+                # It has been judged by now.
+                continue
             if self._ahead is None:
                 self._ahead = _Ahead.of([*self._ready, *self._buffer.held()])
             self._forget_foreseen(event.event)
-            # A provisional event without plates is one that is taken back.
-            if event.plates:
+            # In older recordings a provisional event without plates is one that is taken back.
+            if event.plates and event.status != ShelfEventStatus.RETRACTED:
                 self._foreseen[event.event] = self._foreseen_parts(event, self._ahead)
                 self._expected = None
         oldest_ns = record.stamp_ns - int(self._config.provisional_s * NANOSECONDS)

@@ -65,7 +65,10 @@ def may_belong_together(first: ShelfEvent, second: ShelfEvent, config: PartsConf
 
 
 def joined(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> ShelfEvent:
-    """Both as one event: changes add up, and so do their variances. A hand's load, which cancels out, was not steady."""
+    """Both as one event: changes add up. What was measured between two that follow each other soon ends the one and begins the other: its
+    error cancels out, and half of the variances is left. A hand's load, which cancels out, was not steady."""
+    apart_ns = max(first.start_ns, second.start_ns) - min(first.end_ns, second.end_ns)
+    in_common = set(first.plates) & set(second.plates) if apart_ns <= config.split_gap_s * NANOSECONDS else set()
     rested = first.change.sum() * second.change.sum() < 0
     hand = min(first, second, key=lambda part: abs(float(part.change.sum()))) if rested else None
     plates = tuple(dict.fromkeys((*first.plates, *second.plates)))
@@ -76,7 +79,7 @@ def joined(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> ShelfE
         for plate, kilograms, deviation in zip(event.plates, event.change, event.deviation, strict=True):
             unsteady = config.rest_unsteadiness * float(kilograms) if event is hand else 0.0
             change[plate] += float(kilograms)
-            variance[plate] += float(deviation) ** 2 + unsteady**2
+            variance[plate] += (0.5 if plate in in_common else 1.0) * float(deviation) ** 2 + unsteady**2
     return replace(
         first,
         event=f"{first.event}+{second.event}",

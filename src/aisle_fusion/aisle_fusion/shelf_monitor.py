@@ -26,6 +26,7 @@ from aisle_fusion.shelf_monitor_changes import ShelfChanges
 from aisle_fusion.shelf_monitor_config import BIN_NS, BINS_PER_REPORT, ShelfMonitorConfig
 from aisle_fusion.shelf_monitor_events import ShelfEventBook
 from aisle_fusion.shelf_monitor_levels import Phase, PlateLevels, bins
+from aisle_fusion.shelf_monitor_refinement import Refinement
 from aisle_fusion.shelf_monitor_samples import PlateColumns, SampleBins
 from aisle_store.store import ShelfKey, Store
 
@@ -43,7 +44,8 @@ class ShelfMonitor:
     config's steady and settling times, and two bins): no FINAL event that ended before it will still follow. A change that goes on does
     not hold the stamp back, since its end is yet to come; an event's end is never put before a stamp that was already given.
     A PROVISIONAL event is told as soon as the load has stood still for a moment, so it may have ended after the stamp. It is told again
-    when the estimate changes clearly, and ends with a FINAL or a RETRACTED one of the same id.
+    when the estimate changes clearly, and ends with a FINAL or a RETRACTED one of the same id. A FINAL one of loud plates may be followed
+    by a REFINED one: the same, measured again.
     """
 
     def __init__(self, store: Store, config: ShelfMonitorConfig) -> None:
@@ -101,6 +103,7 @@ class ShelfMonitor:
     def _reset_levels(self) -> None:
         self._levels = PlateLevels(self._config, len(self._columns.shelves), self._columns.width)
         self._changes = ShelfChanges(self._config, self._levels, self._columns.capacity, self._columns.width)
+        self._refinement = Refinement(self._config, self._levels, self._changes)
         self._first_bin = 0
 
     def _open(self, record: ScaleReading, result: StepResult) -> _Stream | None:
@@ -169,7 +172,7 @@ class ShelfMonitor:
     def _skip_to(self, number: int, result: StepResult) -> None:
         silent_s = (number - self._last_filled_bin) * BIN_NS / NANOSECONDS
         result.warnings.append(f"no shelf gave a reading for {silent_s:.1f} s: all levels are taken anew")
-        self._left_over += self._book.retract_all(self._first_bin)
+        self._left_over += self._refinement.finish() + self._book.retract_all(self._first_bin)
         self._reset_levels()
         self._bin = self._last_filled_bin = number
 
@@ -181,6 +184,10 @@ class ShelfMonitor:
             self._levels.next_bin()
             outcome = self._changes.step()
             events = self._book.take(outcome, self._first_bin, self._promised_ns) if outcome.ended or outcome.present else []
+            if outcome.ended:
+                events += self._refinement.take(outcome, self._book.settled)
+            if end % BINS_PER_REPORT == 0:
+                events += self._refinement.step()
             if events or end % BINS_PER_REPORT == 0:
                 self._warn_about_plates(result)
                 self._give(end * BIN_NS - self._delay_ns, events, result)
@@ -193,7 +200,8 @@ class ShelfMonitor:
 
     def _finish(self, result: StepResult) -> None:
         outcome, moving = self._changes.finish()
-        events = self._book.take(outcome, self._first_bin, self._promised_ns) + self._book.retract_all(self._first_bin)
+        events = self._refinement.finish() + self._book.take(outcome, self._first_bin, self._promised_ns)
+        events += self._book.retract_all(self._first_bin)
         for key in self._shelves_of(moving):
             result.warnings.append(f"shelf {key[0]}/{key[1]}: its load still changes at the end: no event is given for that")
         if self._levels.bin >= 0:

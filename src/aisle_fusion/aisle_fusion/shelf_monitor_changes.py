@@ -85,7 +85,8 @@ HALF_WAY = 0.5
 @dataclass(frozen=True)
 class Change:
     """Change of load of adjoining plates of one shelf. ``plates``: their columns; ``change`` and ``deviation`` [plates] kg;
-    ``changed_bins`` [plates]: when each of them came to what it shows in the end, for the last time."""
+    ``changed_bins`` [plates]: when each of them came to what it shows in the end, for the last time. ``before`` [plates]: the load from
+    which it is measured again, with its variance and what it had yet to settle by."""
 
     start_bin: int
     settled_bin: int
@@ -93,6 +94,9 @@ class Change:
     change: np.ndarray
     deviation: np.ndarray
     changed_bins: np.ndarray
+    before: np.ndarray
+    before_variance: np.ndarray
+    before_settling: np.ndarray
 
     @property
     def total(self) -> float:
@@ -111,10 +115,12 @@ class Change:
 @dataclass
 class Outcome:
     """What a bin showed, as (columns of a chain, changes on it). ``ended``: chains that are over, by what has changed, if anything;
-    ``present``: chains that have come to a plateau, by what will have changed if they stay there."""
+    ``present``: chains that have come to a plateau, by what will have changed if they stay there. ``at_rest``: those of the changes that
+    are over after which the plates are at rest."""
 
     ended: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
     present: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
+    at_rest: list[Change] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,12 +211,12 @@ class ShelfChanges:
             self._join()
         if levels.bin % BINS_PER_REPORT == BINS_PER_REPORT - 1:
             self._drop_silent(outcome)
-            near = self._near_activity() if self._chains else None
+            near = self.near_activity() if self._chains else None
             hidden = levels.lastingly_off(near)
             if len(hidden):
                 self._hidden[hidden] = True
                 self._join()
-                near = self._near_activity()
+                near = self.near_activity()
             levels.follow(near)
         return outcome
 
@@ -509,7 +515,9 @@ class ShelfChanges:
         own = plates[among(plates, chain.columns)]
         start = min(int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin, plateau.since - 1)
         changed = self._changed_bins(plates, change, deviation, start, plateau.since)
-        return Change(start, plateau.since, plates, change, deviation, changed)
+        before, variance = self._levels.reference(plates)
+        settling = self._levels.level_settling[plates].copy()
+        return Change(start, plateau.since, plates, change, deviation, changed, before, variance, settling)
 
     def _changed_bins(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, start: int, since: int) -> np.ndarray:
         """The last bin [plates], from ``start`` to ``since``, in which each plate's short mean was still off what it shows in the end by
@@ -550,6 +558,7 @@ class ShelfChanges:
         self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))
+        outcome.at_rest += changes
 
     def _join(self) -> None:
         """Makes chains of the plates in motion; one that grew has no plateau any more."""
@@ -581,7 +590,7 @@ class ShelfChanges:
         near = (fresh >= chain.columns[0] - reach) & (fresh <= chain.columns[-1] + reach)
         return bool((near & (fresh // self._width == chain.columns[0] // self._width)).any())
 
-    def _near_activity(self) -> np.ndarray:
+    def near_activity(self) -> np.ndarray:
         """bool: columns so near to a moving plate that they would join its change."""
         near = np.zeros(len(self._capacity), dtype=bool)
         reach = self._config.separation_plates - 1

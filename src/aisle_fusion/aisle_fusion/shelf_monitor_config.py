@@ -30,6 +30,9 @@ class ShelfMonitorConfig:
     lighter_s: float = parameter(0.5, "A slow loss of load is told provisionally after it has paused for this long, s", 0.2, 1.7)
     heavier_s: float = parameter(0.65, "A gain that may be a resting hand is told provisionally after this time, s", 0.2, 1.7)
     settle_s: float = parameter(1.0, "The load after a change is averaged over this time where nothing else happens, s", 0.2, 2.5)
+    refine_s: float = parameter(
+        4.0, "Changes of loud plates are measured again (REFINED) over what they show up to this time after they settled, s", 1.0, 4.0
+    )
     trigger_kg: float = parameter(0.004, "A plate is active when its load leaves its level by more than this, kg", 1e-4, 1.0)
     trigger_deviations: float = parameter(6.0, "... and by more than so many standard deviations of its noise", 1.0, 50.0)
     steady_kg: float = parameter(

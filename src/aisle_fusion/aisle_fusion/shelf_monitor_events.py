@@ -39,16 +39,20 @@ class ShelfEventBook:
         self._columns = columns
         self._told: list[_Told] = []
         self._ids: deque[str] = deque(maxlen=REMEMBERED_IDS)
+        #: What was settled by the latest bin.
+        self.settled: list[tuple[ShelfEvent, Change]] = []
 
     def take(self, outcome: Outcome, first_bin: int, promised_ns: int) -> list[ShelfEvent]:
         """Events that follow from a bin's outcome. ``first_bin``: number since the epoch of the bin that the changes count from;
         no settled event may end before ``promised_ns``."""
         events = []
+        self.settled = []
         for columns, changes in outcome.ended:
             matched = self._matched(columns, changes)
             for change, told in matched:
                 event = self._event(change, told, ShelfEventStatus.FINAL, first_bin, promised_ns)
                 events.append(event)
+                self.settled.append((event, change))
             events += self._retract(columns, first_bin)
         for columns, changes in outcome.present:
             matched = self._matched(columns, changes)

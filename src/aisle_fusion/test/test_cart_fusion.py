@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from fusion_scene import (
     Walker,
@@ -20,7 +22,7 @@ from fusion_scene import (
     tracks_of,
 )
 
-from aisle_contract.records import Alert, Cart, CartStatus, GateEvent, Record, ShelfEvents, Tracks
+from aisle_contract.records import Alert, Cart, CartStatus, GateEvent, Record, ShelfEvent, ShelfEvents, ShelfEventStatus, Tracks
 from aisle_fusion.cart_fusion import CartFusion, CartFusionConfig
 
 
@@ -52,6 +54,37 @@ def test_pick_is_in_the_cart_with_its_evidence():
     assert evidence.expected == pytest.approx(-0.06, rel=0.01)
     assert evidence.distance < 0.1
     assert cart.doubts == ()
+
+
+def measured_again(event: ShelfEvent, told_at: float, *changes: float) -> list[ShelfEvents]:
+    """The event as it was measured again, told at a time."""
+    refined = replace(event, status=ShelfEventStatus.REFINED, change=np.array(changes), deviation=np.full(len(changes), 0.001))
+    return [ShelfEvents(at(told_at) + 3, (refined,))]
+
+
+#: On loud plates: it might be the green one (60 g) or the red one (100 g), with which it has plate 3 in common.
+LOUD = shelf_event(8, 9, "1", {3: -0.03, 4: -0.05}, 0.012)
+REACH = (7.5, 9, "1", 3.5)
+
+
+@pytest.mark.parametrize(("shares", "product"), [((-0.03, -0.07), "blue"), ((-0.07, -0.03), "red")])
+def test_what_was_measured_again_before_the_decision_counts(shares: tuple[float, float], product: str):
+    cart = only_cart(in_order(alone(LOUD, reaches=[REACH]), measured_again(LOUD, 12.0, *shares)))
+    assert contents(cart) == {product: 1}
+    assert cart.lines[0].evidence[0].change == pytest.approx(-0.1)
+    first = only_cart(alone(LOUD, reaches=[REACH]))
+    assert cart.lines[0].probability > first.lines[0].probability
+
+
+def test_what_is_measured_again_too_late_or_without_a_first_time_changes_nothing():
+    first = only_cart(alone(LOUD, reaches=[REACH]))
+    for records in (
+        in_order(alone(LOUD, reaches=[REACH]), measured_again(LOUD, 14.0, -0.03, -0.07)),
+        in_order(alone(LOUD, reaches=[REACH]), measured_again(replace(LOUD, event="e_1_8_4"), 12.0, -0.03, -0.07)),
+    ):
+        carts = [record for record in run(records) if isinstance(record, Cart)]
+        assert [line.evidence[0].change for line in carts[-1].lines] == [line.evidence[0].change for line in first.lines]
+        assert all(sum(contents(cart).values()) <= 1 for cart in carts)
 
 
 def test_place_decides_between_products_of_equal_weight():

@@ -90,17 +90,22 @@ def test_a_hand_may_rest_for_some_seconds_before_it_leaves():
     assert not may_belong_together(hand, shelf_event(15, 16, "1", {7: -0.9}), config)
 
 
-def test_joining_adds_changes_and_variances():
+def test_joining_adds_changes_and_what_was_measured_between_them_cancels_out():
     first, second = shelf_event(8, 9, "1", {1: -0.1, 2: -0.2}, 0.003), shelf_event(9.5, 10, "1", {2: -0.1, 3: -0.05}, 0.004)
     whole = joined(first, second, PartsConfig())
     assert whole.plates == ("1", "2", "3")
     assert whole.change == pytest.approx([-0.1, -0.3, -0.05])
-    assert whole.deviation == pytest.approx([0.003, 0.005, 0.004])
+    assert whole.deviation == pytest.approx([0.003, 0.005 / np.sqrt(2), 0.004])
     assert whole.end_ns > whole.start_ns
 
 
+def test_variances_add_up_where_the_level_was_taken_anew_between_two_parts():
+    first, second = shelf_event(8, 9, "1", {2: 0.2}, 0.003), shelf_event(12, 13, "1", {2: -0.3}, 0.004)
+    assert joined(first, second, PartsConfig(rest_unsteadiness=0.0)).deviation == pytest.approx([0.005])
+
+
 def test_the_load_of_a_hand_that_rested_was_not_steady():
-    hand, leaves = shelf_event(8, 9, "1", {1: 0.3, 2: 0.6}, 0.003), shelf_event(9.5, 10, "1", {2: -1.0}, 0.004)
+    hand, leaves = shelf_event(8, 9, "1", {1: 0.3, 2: 0.6}, 0.003), shelf_event(12, 13, "1", {2: -1.0}, 0.004)
     whole = joined(hand, leaves, PartsConfig(rest_unsteadiness=0.1))
     assert whole.change == pytest.approx([0.3, -0.4])
     assert whole.deviation == pytest.approx([np.hypot(0.003, 0.03), np.hypot(0.005, 0.06)])
