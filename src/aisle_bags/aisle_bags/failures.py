@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import numpy as np
+
 from aisle_bags.scoring import WrongLine
 from aisle_contract.records import NANOSECONDS, Cart, ShelfEvent, ShelfEventStatus
 from aisle_sim.true_events import TrueEvent
@@ -13,6 +15,8 @@ from aisle_store.store import ShelfKey
 
 #: A shelf event belongs to a reach if it lies within this of it, s: hands press before, shelves swing after.
 _BEFORE_S, _AFTER_S = 1.0, 2.0
+#: Plates beside a load change by up to this share of it, because the shelf bends.
+_BENDING_SHARE = 0.2
 
 
 class Cause(str, Enum):
@@ -22,7 +26,7 @@ class Cause(str, Enum):
     DROPPED = "too doubtful to be charged"
     MISSED = "event missed"
     INVENTED = "event invented"
-    UNEXPLAINED = "event explained by nobody"
+    IN_NO_CART = "event in no cart"
     PRODUCT = "wrong product"
     COUNT = "wrong count"
     PERSON = "wrong person"
@@ -48,7 +52,8 @@ class _Change:
     shelf: ShelfKey
     start_s: float
     end_s: float
-    taken: bool
+    took: bool
+    put: bool
 
 
 class FailureReport:
@@ -94,7 +99,7 @@ class FailureReport:
     def _why_not_counted(self, line: WrongLine, event: TrueEvent) -> tuple[Cause, str] | None:
         """What became of one true pick; None if it was counted."""
         shelf, where = event.plates[0][:2], _place(event.plates[0][:2], event.time_s)
-        if not any(change.taken and change.shelf == shelf and _meets(event, change.start_s, change.end_s) for change in self._changes):
+        if not any(change.took and change.shelf == shelf and _meets(event, change.start_s, change.end_s) for change in self._changes):
             return Cause.MISSED, where
         counted = [m for m in self._moves if m.shelf == shelf and m.quantity > 0 and _meets(event, m.start_s, m.end_s)]
         own = [move for move in counted if move.shopper == line.shopper]
@@ -112,7 +117,7 @@ class FailureReport:
             return Cause.PERSON, f"{where}: given to {same[0].shopper or 'nobody known'}"
         if free:
             return Cause.PERSON_AND_PRODUCT, f"{where}: given to {free[0].shopper or 'nobody known'} as {free[0].product}"
-        return Cause.UNEXPLAINED, where
+        return Cause.IN_NO_CART, where
 
     def _why_too_much(self, line: WrongLine) -> tuple[Cause, str]:
         for move in self._moves_of(line):
@@ -135,7 +140,7 @@ class FailureReport:
                 return Cause.PERSON_AND_PRODUCT, f"{where}: was {picks[0].person} with {', '.join(picks[0].products)}"
         for event in self._truth_of(line, "put_back"):
             shelf, where = event.plates[0][:2], _place(event.plates[0][:2], event.time_s)
-            seen = [c for c in self._changes if not c.taken and c.shelf == shelf and _meets(event, c.start_s, c.end_s)]
+            seen = [c for c in self._changes if c.put and c.shelf == shelf and _meets(event, c.start_s, c.end_s)]
             if not seen:
                 return Cause.MISSED, where
             return Cause.PUT_BACK, where
@@ -171,8 +176,9 @@ def _moves(cart: Cart, start_ns: int) -> list[_Move]:
 
 def _change(event: ShelfEvent, start_ns: int) -> _Change:
     start_s, end_s = ((stamp - start_ns) / NANOSECONDS for stamp in (event.start_ns, event.end_ns))
-    # One event may have taken and put in it: it counts as both where single plates say so.
-    return _Change((event.gondola, event.shelf), start_s, end_s, bool((event.change < -3 * event.deviation).any()))
+    # One event may have taken and put in it; but plates beside a load that only bend are neither.
+    least = np.maximum(3 * event.deviation, _BENDING_SHARE * np.abs(event.change).max(initial=0.0))
+    return _Change((event.gondola, event.shelf), start_s, end_s, bool((event.change < -least).any()), bool((event.change > least).any()))
 
 
 def _meets(event: TrueEvent, start_s: float, end_s: float) -> bool:
