@@ -85,8 +85,7 @@ HALF_WAY = 0.5
 @dataclass(frozen=True)
 class Change:
     """Change of load of adjoining plates of one shelf. ``plates``: their columns; ``change`` and ``deviation`` [plates] kg;
-    ``changed_bins`` [plates]: when each of them came to what it shows in the end, for the last time. ``before`` [plates]: the load from
-    which it is measured again, with its variance and what it had yet to settle by."""
+    ``changed_bins`` [plates]: when each of them came to what it shows in the end, for the last time."""
 
     start_bin: int
     settled_bin: int
@@ -94,9 +93,6 @@ class Change:
     change: np.ndarray
     deviation: np.ndarray
     changed_bins: np.ndarray
-    before: np.ndarray
-    before_variance: np.ndarray
-    before_settling: np.ndarray
 
     @property
     def total(self) -> float:
@@ -112,6 +108,17 @@ class Change:
         return int(self.plates[np.argmax(np.abs(self.change))])
 
 
+@dataclass(frozen=True, eq=False)
+class AtRest:
+    """A change after which its plates are at rest. ``before``, ``variance``, ``settling`` [plates]: the loads that they showed before, as
+    well as these are known, and by how much they had yet to settle then, kg."""
+
+    change: Change
+    before: np.ndarray
+    variance: np.ndarray
+    settling: np.ndarray
+
+
 @dataclass
 class Outcome:
     """What a bin showed, as (columns of a chain, changes on it). ``ended``: chains that are over, by what has changed, if anything;
@@ -120,7 +127,7 @@ class Outcome:
 
     ended: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
     present: list[tuple[np.ndarray, list[Change]]] = field(default_factory=list)
-    at_rest: list[Change] = field(default_factory=list)
+    at_rest: list[AtRest] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -515,9 +522,7 @@ class ShelfChanges:
         own = plates[among(plates, chain.columns)]
         start = min(int(self._levels.start_bin[own].min()) if len(own) else chain.start_bin, plateau.since - 1)
         changed = self._changed_bins(plates, change, deviation, start, plateau.since)
-        before, variance = self._levels.reference(plates)
-        settling = self._levels.level_settling[plates].copy()
-        return Change(start, plateau.since, plates, change, deviation, changed, before, variance, settling)
+        return Change(start, plateau.since, plates, change, deviation, changed)
 
     def _changed_bins(self, plates: np.ndarray, change: np.ndarray, deviation: np.ndarray, start: int, since: int) -> np.ndarray:
         """The last bin [plates], from ``start`` to ``since``, in which each plate's short mean was still off what it shows in the end by
@@ -555,10 +560,11 @@ class ShelfChanges:
         plates, after, variance = plateau.plates, plateau.loads, plateau.variance
         impossible = np.abs(after - self._levels.level[plates]) > self._capacity[plates]
         self.impossible += [int(plate) for plate in plates[impossible]]
+        for change in changes:
+            outcome.at_rest.append(AtRest(change, *self._levels.reference(change.plates), self._levels.level_settling[change.plates]))
         self._levels.set_level(plates, after, variance, chain.since)
         self._chains.remove(chain)
         outcome.ended.append((plates, changes))
-        outcome.at_rest += changes
 
     def _join(self) -> None:
         """Makes chains of the plates in motion; one that grew has no plateau any more."""

@@ -1,18 +1,18 @@
 """Measures settled changes again while nothing else happens at their plates: loud plates need longer than a decision may wait.
 
-A change is told once its load has stood still for a second. On a plate that shakes, what it shows in the next two seconds, and what it
+A change is told once its load has stood still for a second. On a plate that shakes, what it shows in the next seconds, and what it
 showed in the seconds before, tell the load much better. That changes nothing in what is an event; only in how much went or came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aisle_contract.records import ShelfEvent, ShelfEventStatus
-from aisle_fusion.shelf_monitor_changes import Change, Outcome, ShelfChanges, among
+from aisle_fusion.shelf_monitor_changes import AtRest, Change, Outcome, ShelfChanges, among
 from aisle_fusion.shelf_monitor_config import BIN_NS, ShelfMonitorConfig
 from aisle_fusion.shelf_monitor_levels import LEVEL_SETTLING_DEVIATION, SETTLING_DEVIATION, PlateLevels, bins
 
@@ -30,14 +30,14 @@ LEAST_BINS, LONGEST_BINS = 20, 60
 
 @dataclass(eq=False)
 class _Open:
-    """A settled event that may be measured again. ``quiet_since``: the first bin since which nothing moves near its plates;
-    ``moved_since``: since when something does; ``measured``: (bin, change [plates], deviation [plates]), oldest first."""
+    """A settled event that may be measured again. ``quiet_since``: the first bin since which nothing moves near its plates; ``is_quiet``:
+    nothing does now; ``measured``: (change, deviation) [plates] as measured in the quiet before."""
 
     event: ShelfEvent
-    change: Change
+    rest: AtRest
     quiet_since: int
-    moved_since: int | None = None
-    measured: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
+    is_quiet: bool = True
+    measured: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Refinement:
@@ -57,10 +57,13 @@ class Refinement:
         changed = [columns for columns, changes in outcome.ended if changes]
         told = []
         for each in list(self._open):
-            if any(among(each.change.plates, columns).any() for columns in changed):
+            if any(among(each.rest.change.plates, columns).any() for columns in changed):
                 self._open.remove(each)
-                told += self._refined(each, self._before_motion(each))
-        self._open += [_Open(event, change, change.settled_bin) for event, change in settled if self._is_loud(change, outcome)]
+                told += self._refined(each, self._unseen_bins)
+        for rest in outcome.at_rest:
+            if self._is_loud(rest):
+                event = next(event for event, change in settled if change is rest.change)
+                self._open.append(_Open(event, rest, rest.change.settled_bin))
         return told
 
     def step(self) -> list[ShelfEvent]:
@@ -69,14 +72,14 @@ class Refinement:
             return []
         near, told, kept = self._changes.near_activity(), [], []
         for each in self._open:
-            if near[each.change.plates].any():
-                each.moved_since = self._levels.bin if each.moved_since is None else each.moved_since
-                each.quiet_since = self._levels.bin + 1
+            if near[each.rest.change.plates].any():
+                if each.is_quiet:
+                    self._measure(each, self._unseen_bins)
+                each.is_quiet, each.quiet_since = False, self._levels.bin + 1
             else:
-                each.moved_since = None
-                self._measure(each)
-            if self._levels.bin - each.change.settled_bin + 1 >= self._refine_bins:
-                told += self._refined(each, self._before_motion(each) if each.moved_since is not None else self._levels.bin)
+                each.is_quiet = True
+            if self._levels.bin - each.rest.change.settled_bin + 1 >= self._refine_bins:
+                told += self._refined(each, 0)
             else:
                 kept.append(each)
         self._open = kept
@@ -84,46 +87,43 @@ class Refinement:
 
     def finish(self) -> list[ShelfEvent]:
         """At the end of a recording, or of what is known."""
-        told = [event for each in self._open for event in self._refined(each, self._before_motion(each))]
+        told = [event for each in self._open for event in self._refined(each, self._unseen_bins)]
         self._open = []
         return told
 
-    def _is_loud(self, change: Change, outcome: Outcome) -> bool:
-        """Whether a change after which its plates are at rest is known so badly by their noise that measuring it again may help."""
-        if not any(change is other for other in outcome.at_rest):
-            return False
-        levels = self._levels
+    def _is_loud(self, rest: AtRest) -> bool:
+        """Whether a change is known so badly by the noise of its plates that measuring it again may help."""
+        levels, change = self._levels, rest.change
         _, variance = levels.load_between(change.settled_bin, levels.bin, change.plates)
-        noise = float(np.sqrt((levels.deviation(change.plates, variance, change.before_variance) ** 2).sum()))
+        noise = float(np.sqrt((levels.deviation(change.plates, variance, rest.variance) ** 2).sum()))
         return noise > max(WELL_KNOWN_KG, WELL_KNOWN_SHARE * abs(change.total))
 
-    def _before_motion(self, each: _Open) -> int:
-        """The last bin in which what moves at an event's plates, or near them, had surely not begun."""
-        since = self._levels.bin if each.moved_since is None else each.moved_since
-        return since - self._unseen_bins
-
-    def _measure(self, each: _Open) -> None:
-        change, last = each.change, self._levels.bin
+    def _measure(self, each: _Open, ago: int) -> None:
+        """Measures an event in the quiet since something moved near it, up to ``ago`` bins ago, if that is long enough."""
+        last = self._levels.bin - ago
         begins = range(max(each.quiet_since, last - LONGEST_BINS), last - LEAST_BINS + 2, LATER_BINS)
-        found = [self._measured_from(change, first, last) for first in begins]
+        found = [self._measured_from(each.rest, first, last) for first in begins]
         found = [measured for measured in found if np.isfinite(measured[0]).all()]
         if found:
-            each.measured.append((last, *min(found, key=lambda measured: float((measured[1] ** 2).sum()))))
+            each.measured = min(found, key=lambda measured: float((measured[1] ** 2).sum()))
 
-    def _measured_from(self, change: Change, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        levels, config = self._levels, self._config
+    def _measured_from(self, rest: AtRest, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        levels, config, change = self._levels, self._config, rest.change
         load, variance = levels.load_between(first, last, change.plates)
-        off = load - change.before
+        off = load - rest.before
         drift = config.drift_kg_per_s * (first - change.start_bin) * BIN_NS * 1e-9
         settling = levels.settling_at(int(change.plates[0]) // levels.shelf_width, (first + last) // 2)
-        settled = np.maximum(SETTLING_DEVIATION * settling, LEVEL_SETTLING_DEVIATION * change.before_settling)
+        settled = np.maximum(SETTLING_DEVIATION * settling, LEVEL_SETTLING_DEVIATION * rest.settling)
         creep = np.maximum(config.creep_share * float(np.abs(off).max()), settled)
-        return off, np.sqrt(levels.deviation(change.plates, variance, change.before_variance) ** 2 + drift**2 + creep**2)
+        return off, np.sqrt(levels.deviation(change.plates, variance, rest.variance) ** 2 + drift**2 + creep**2)
 
-    def _refined(self, each: _Open, last: int) -> list[ShelfEvent]:
-        """The event as it was measured up to bin ``last``, if that is clearly better."""
-        for number, change, deviation in reversed(each.measured):
-            if number <= last:
-                better = float(np.sqrt((deviation**2).sum())) < CLEARLY_BETTER * each.change.total_deviation
-                return [replace(each.event, status=ShelfEventStatus.REFINED, change=change, deviation=deviation)] if better else []
-        return []
+    def _refined(self, each: _Open, ago: int) -> list[ShelfEvent]:
+        """The event as it was measured up to ``ago`` bins ago, if that is clearly better."""
+        if each.is_quiet:
+            self._measure(each, ago)
+        if each.measured is None:
+            return []
+        change, deviation = each.measured
+        if not float(np.sqrt((deviation**2).sum())) < CLEARLY_BETTER * each.rest.change.total_deviation:
+            return []
+        return [replace(each.event, status=ShelfEventStatus.REFINED, change=change, deviation=deviation)]

@@ -23,14 +23,15 @@ class RestMeans:
         self._load, self._age = np.zeros(width), np.zeros(width)
 
     def add(self, loads: np.ndarray, unrest: np.ndarray, valid: np.ndarray) -> None:
-        """The short means ``loads`` [columns] of a report, and how restless it was [columns] (a factor on variances, 1 at rest); where ``valid``."""
+        """The short means ``loads`` [columns] of a report, and how restless it was [columns], a factor on variances; where ``valid``."""
         self._age += self._weight
         self._age *= FADE
         self._weight *= FADE
         self._load *= FADE
         self._squared *= FADE**2
         self._faded *= FADE**2
-        weight = np.where(valid, 1.0 / unrest, 0.0)
+        # Shaking is never below rest; a broken value of 1e30 before leaves no digits of it.
+        weight = np.where(valid, 1.0 / np.maximum(unrest, 1.0), 0.0)
         self._weight += weight
         self._load += weight * np.where(valid, loads, 0.0)
         self._squared += weight * weight
