@@ -112,7 +112,7 @@ class PlateLevels:
 
     def __init__(self, config: ShelfMonitorConfig, shelves: int, shelf_width: int) -> None:
         self._config = config
-        self._shelves, self.shelf_width = shelves, shelf_width
+        self._shelves, self._shelf_width = shelves, shelf_width
         width = shelves * shelf_width
         self._bridged_bins = bins(config.bridged_gap_s)
         #: The bin that is judged, and the newest one that has been added.
@@ -167,7 +167,7 @@ class PlateLevels:
         drift_per_report = config.drift_kg_per_s * BINS_PER_REPORT * BIN_NS * 1e-9
         shaking = (SHAKEN_VARIANCE, drift_per_report, SHAKING_DEADBAND, _FADE, QUIET_QUANTILE, QUIET_QUANTILE_OF_NORMAL)
         return aisle_kernels.plate_levels(
-            *(self._shelves, self.shelf_width, np.array(counts), np.array((*steady, *noise, *shaking)), _AVERAGING),
+            *(self._shelves, self._shelf_width, np.array(counts), np.array((*steady, *noise, *shaking)), _AVERAGING),
             *(self._sums, self._counts, self._means, self._unrest, self._restlessness, self._shaking, self._squared_settling),
             *(self.noise, self.level, self.level_variance, self.blocks, self._error, self.steady_range, self._per_noise),
             *(self._squared_noise, self._squared_level, self._last_load),
@@ -211,8 +211,8 @@ class PlateLevels:
 
     def trigger_threshold(self, plates: np.ndarray) -> np.ndarray:
         config = self._config
-        noise = self.noise[plates] * self.shaking[plates // self.shelf_width]
-        settling = self.settling[plates // self.shelf_width]
+        noise = self.noise[plates] * self.shaking[plates // self._shelf_width]
+        settling = self.settling[plates // self._shelf_width]
         deviation = np.sqrt(noise**2 + self.level_variance[plates] + (settling / config.trigger_deviations) ** 2)
         return np.maximum(config.trigger_kg, config.trigger_deviations * deviation)
 
@@ -326,7 +326,7 @@ class PlateLevels:
         older = (sums[1] - sums[0]) / np.where(both, older_count, 1.0)
         newer = (sums[2] - sums[1]) / np.where(both, newer_count, 1.0)
         halves = np.where(both, 0.25 * (newer - older) ** 2, 0.0)
-        shelves = plates // self.shelf_width
+        shelves = plates // self._shelf_width
         shaking = (self._unrest[rows[2], shelves] - self._unrest[rows[0], shelves]) / max(last - before, 1)
         return mean, np.maximum(self.noise[plates] ** 2 * shaking * _AVERAGING[count.astype(np.intp)], halves)
 
@@ -374,14 +374,16 @@ class PlateLevels:
         """Standard deviations [plates] of changes to loads that were measured with a ``variance`` [plates], from levels or from what was
         measured with a ``level_variance``, such that those of the few plates that one thing loads may be summed as if they were
         independent."""
-        together = 1.0 + (USUAL_PLATES - 1) * self._together[plates // self.shelf_width]
+        together = 1.0 + (USUAL_PLATES - 1) * self._together[plates // self._shelf_width]
         before = self.level_variance[plates] if level_variance is None else level_variance
         return self._error[plates] * np.sqrt(together * (before + variance))
 
-    def settled_by(self, plates: np.ndarray, number: int) -> np.ndarray:
-        """Standard deviation of what a shelf's ``plates`` have settled by between their levels and a bin, or have yet to settle by, kg."""
-        then = self.settling_at(int(plates[0]) // self.shelf_width, number)
-        return np.maximum(SETTLING_DEVIATION * then, LEVEL_SETTLING_DEVIATION * self.level_settling[plates])
+    def settled_by(self, plates: np.ndarray, number: int, level_settling: np.ndarray | None = None) -> np.ndarray:
+        """Standard deviation of what a shelf's ``plates`` have settled by between their levels and a bin, or have yet to settle by, kg.
+        ``level_settling`` [plates]: by how much they had yet to settle at other levels than the present ones."""
+        then = self.settling_at(int(plates[0]) // self._shelf_width, number)
+        before = self.level_settling[plates] if level_settling is None else level_settling
+        return np.maximum(SETTLING_DEVIATION * then, LEVEL_SETTLING_DEVIATION * before)
 
     def silent(self) -> np.ndarray:
         """Columns that have a level but gave nothing for longer than a gap that is bridged."""
@@ -392,7 +394,7 @@ class PlateLevels:
         new = plates[self.level[plates] != level]
         if len(new):
             self._level_bin[new] = since_bin
-            self.level_settling[new] = self.settling_at(int(new[0]) // self.shelf_width, (since_bin + self.bin) // 2)
+            self.level_settling[new] = self.settling_at(int(new[0]) // self._shelf_width, (since_bin + self.bin) // 2)
 
     def _set_phase(self, plates: np.ndarray, phase: int) -> None:
         self.phase[plates] = phase
@@ -422,7 +424,7 @@ class PlateLevels:
         if frozen is not None:
             valid &= ~frozen
         unrest = (self._unrest[last] - self._unrest[first]) / BINS_PER_REPORT
-        self._rest.add((self._sums[last] - self._sums[first]) / np.maximum(count, 1.0), np.repeat(unrest, self.shelf_width), valid)
+        self._rest.add((self._sums[last] - self._sums[first]) / np.maximum(count, 1.0), np.repeat(unrest, self._shelf_width), valid)
 
     def _follow_settling(self, frozen: np.ndarray | None) -> None:
         then = self._settling_then[(self.bin - LEVEL_AGE) // BINS_PER_REPORT % len(self._settling_then)]
@@ -431,7 +433,7 @@ class PlateLevels:
         followed = self._idle & (self.bin - self._level_bin > LEVEL_AGE)
         if frozen is not None:
             followed &= ~frozen
-        np.copyto(self.level_settling, np.repeat(then, self.shelf_width), where=followed)
+        np.copyto(self.level_settling, np.repeat(then, self._shelf_width), where=followed)
 
     def _rebase(self) -> None:
         oldest = (self.bin - LOOK_BACK) % HISTORY
@@ -453,10 +455,10 @@ class PlateLevels:
         if frozen is not None:
             valid &= ~frozen
         now = (self._sums[row] - self._sums[since]) / FIRST_LEVEL
-        unrest = np.repeat(self._unrest[row] - self._unrest[since], self.shelf_width) / FIRST_LEVEL
+        unrest = np.repeat(self._unrest[row] - self._unrest[since], self._shelf_width) / FIRST_LEVEL
         foretold = np.sqrt(self.level_variance + self.noise**2 * unrest * _AVERAGING[FIRST_LEVEL])
         units = np.where(valid, (now - self.level) / (foretold * self._error + 1e-12), 0.0)
-        by_shelf = units.reshape(self._shelves, self.shelf_width)
+        by_shelf = units.reshape(self._shelves, self._shelf_width)
         plates = valid.reshape(by_shelf.shape).sum(axis=1)
         # The square of the mean of n units that correlate by r is (1 + (n - 1) r) / n.
         squared = np.minimum(by_shelf.sum(axis=1) ** 2 / np.maximum(plates, 1), CLIPPED_AT**2 * plates)
@@ -480,7 +482,7 @@ class PlateLevels:
         span = np.fmax.reduce(means, axis=0) - np.fmin.reduce(means, axis=0)
         found = plates[(span <= self.steady_range[plates]) & (4 * missing <= len(means))]
         self.level[found] = (self._sums[row, found] - self._sums[since, found]) / count[found]
-        shelves = found // self.shelf_width
+        shelves = found // self._shelf_width
         unrest = (self._unrest[row, shelves] - self._unrest[since, shelves]) / FIRST_LEVEL
         self.level_variance[found] = self.noise[found] ** 2 * unrest * _AVERAGING[count[found].astype(np.intp)]
         self._set_phase(found, Phase.IDLE)

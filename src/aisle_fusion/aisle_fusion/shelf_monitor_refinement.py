@@ -14,7 +14,7 @@ import numpy as np
 from aisle_contract.records import ShelfEvent, ShelfEventStatus
 from aisle_fusion.shelf_monitor_changes import AtRest, Change, Outcome, ShelfChanges, among
 from aisle_fusion.shelf_monitor_config import BIN_NS, ShelfMonitorConfig
-from aisle_fusion.shelf_monitor_levels import LEVEL_SETTLING_DEVIATION, SETTLING_DEVIATION, PlateLevels, bins
+from aisle_fusion.shelf_monitor_levels import PlateLevels, bins
 
 #: Changes whose noise is below this, kg, or this share of their sum are not measured again: creep may be more than what is won.
 WELL_KNOWN_KG = 0.001
@@ -112,8 +112,7 @@ class Refinement:
         load, variance = levels.load_between(first, last, change.plates)
         off = load - rest.before
         drift = config.drift_kg_per_s * (first - change.start_bin) * BIN_NS * 1e-9
-        settling = levels.settling_at(int(change.plates[0]) // levels.shelf_width, (first + last) // 2)
-        settled = np.maximum(SETTLING_DEVIATION * settling, LEVEL_SETTLING_DEVIATION * rest.settling)
+        settled = levels.settled_by(change.plates, (first + last) // 2, rest.settling)
         creep = np.maximum(config.creep_share * float(np.abs(off).max()), settled)
         return off, np.sqrt(levels.deviation(change.plates, variance, rest.variance) ** 2 + drift**2 + creep**2)
 

@@ -62,7 +62,7 @@ def measured_again(event: ShelfEvent, told_at: float, *changes: float) -> list[S
     return [ShelfEvents(at(told_at) + 3, (refined,))]
 
 
-#: On loud plates: it might be the green one (60 g) or the red one (100 g), with which it has plate 3 in common.
+#: On loud plates, between the red and the blue ones (100 g both): it may be either.
 LOUD = shelf_event(8, 9, "1", {3: -0.03, 4: -0.05}, 0.012)
 REACH = (7.5, 9, "1", 3.5)
 

@@ -72,9 +72,16 @@ def test_a_provisional_event_shows_before_the_final_one():
     assert open_contents(records, 12.5) == {"green": 1}
 
 
-def test_a_provisional_event_that_is_taken_back_or_never_confirmed_goes():
+@pytest.mark.parametrize(
+    "back",
+    [
+        replace(PICK, status=ShelfEventStatus.RETRACTED, change=np.zeros(2), deviation=np.zeros(2)),
+        provisional(PICK, plates=(), change=np.zeros(0), deviation=np.zeros(0)),
+    ],
+    ids=["retracted", "as in older recordings"],
+)
+def test_a_provisional_event_that_is_taken_back_or_never_confirmed_goes(back: ShelfEvent):
     early = provisional(PICK)
-    back = provisional(PICK, plates=(), change=np.zeros(0), deviation=np.zeros(0))
     taken_back = with_provisional(alone(reaches=[REACH]), {9.2: early, 10.4: back})
     assert open_contents(taken_back, 10.2) == {"green": 1}
     assert open_contents(taken_back, 11.0) == {}
