@@ -30,6 +30,8 @@ _FAR_RELINK = 3.0
 _REMEMBERED_SECONDS = 1000
 #: Somebody who is seen inside, or at the door, a moment after an EXIT has so much less likely caused it (as a distance from the gate, m).
 _STILL_INSIDE_M, _STILL_AT_DOOR_M = 1.0, 0.4
+#: Tracks err: who is seen outside, but nearer to the door than this (m), may stand inside beside it.
+_OUTSIDE_M = 0.25
 
 
 @dataclass(frozen=True)
@@ -316,8 +318,11 @@ class ShopperSessions:
         return near or (not on_floor and any(path_crosses(path, gate.ends) for gate in self._exits))
 
     def _walked_out(self, life: TrackLife) -> bool:
-        """Whether somebody who is not on the floor crossed an exit and has stayed outside since, for a second at least."""
-        if not _near(self._exit_doorways, life.newest.position, self._config.gate_radius_m) or life.last_ns - life.first_ns < NANOSECONDS:
+        """Whether somebody who is not on the floor crossed an exit, has stayed outside since, for a second at least, and is beyond the door."""
+        position = life.newest.position
+        if not _near(self._exit_doorways, position, self._config.gate_radius_m) or _near(self._exit_doorways, position, _OUTSIDE_M):
+            return False
+        if life.last_ns - life.first_ns < NANOSECONDS:
             return False
         path = _path(life, life.last_ns - 2 * self._window_ns)
         if not any(path_crosses(path, gate.ends) for gate in self._exits):

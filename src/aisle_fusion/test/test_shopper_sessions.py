@@ -162,6 +162,13 @@ def test_passing_the_exit_gate_inside_does_not_end_a_visit_when_another_leaves()
     assert {visit.shopper: visit.inside for visit in shop.visits.values()} == {"": True, "Ann": False}
 
 
+@pytest.mark.parametrize(("beyond_m", "inside"), [(0.05, True), (0.15, True), (0.4, False)])
+def test_who_stands_at_the_exit_and_is_seen_a_little_outside_has_not_left(beyond_m: float, inside: bool):
+    passes = Walker("b", (0, 0.6, -1.5), (5, -0.2, -1.9), (6, -0.3, -2.0 - beyond_m), (9, -0.5, -2.0 - beyond_m))
+    shop = Shop(tracks_of([passes], 9), gate_heartbeats(9))
+    assert [visit.inside for visit in shop.visits.values()] == [inside]
+
+
 def test_visits_that_begin_in_one_second_are_numbered():
     walkers = [Walker("a", (0, 0.2, -0.5), (5, 0.2, -0.5)), Walker("b", (0, 2.2, -0.5), (5, 2.2, -0.5))]
     assert list(Shop(tracks_of(walkers, 5)).visits) == ["20191101T120000-1", "20191101T120000-2"]
