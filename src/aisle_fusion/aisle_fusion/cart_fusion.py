@@ -303,6 +303,7 @@ class CartFusion:
             strays=self._hypotheses.strays(shelf),
             rivals=self._rivals(event),
             staff={visit.session for visit in visits if visit.is_staff},
+            recency=self._hypotheses.recency,
             sights=self._sightings.at(event, visits, ahead.tracks, ahead.observations),
         )
         return EventJudge(self._planogram, self._weights, self._config, event, scene)

@@ -72,6 +72,9 @@ class JudgementConfig(WeightConfig, PlanogramConfig):
     )
     swap_share: float = parameter(0.1, "Share of pairs in which one thing is taken and another put", 0.0, 1.0)
     handed_over_share: float = parameter(0.02, "Share of put-backs by another person than the one who took the product", 0.0, 1.0)
+    earlier_share: float = parameter(
+        0.4, "How readily a thing is put back that was taken before the last one, against the last one", 0.001, 1.0
+    )
     both_hands_share: float = parameter(0.05, "How often one person moves things at two places at once, against two persons", 0.0, 1.0)
 
 
@@ -108,6 +111,7 @@ class Scene:
     chances: Mapping[tuple[str, str], float] = field(default_factory=dict)
     rivals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     staff: Collection[str] = ()
+    recency: Callable[[str], Mapping[str, tuple[float, float]]] = lambda visit: {}
     sights: EventSights = field(default_factory=EventSights)
 
 
@@ -137,6 +141,7 @@ class EventJudge:
         self._sides: dict[tuple[str, bool], list[tuple[str, float]]] = {}
         self._sides_at: dict[bytes | tuple[str, bytes], list[tuple[str, float]]] = {}
         self._ratios_by_plates: dict[bytes, dict[str, float]] = {}
+        self._recency: dict[str, Mapping[str, tuple[float, float]]] = {}
         self._outcomes: dict[int | tuple[int, ...], Outcome] = {}
         self.candidates = self._candidates()
 
@@ -261,7 +266,18 @@ class EventJudge:
                 missing = -move.quantity - held(move.visit, move.product)
                 if missing > 0:
                     log_prior += _log(self._config.unheld_share) + (missing - 1) * _log(_FURTHER_MISSING)
+                else:
+                    log_prior += self._recency_prior(move.visit, move.product)
         return log_prior
+
+    def _recency_prior(self, visit: str, product: str) -> float:
+        """Log of how readily a visit puts back what it holds: the last thing that it took, the one before, or an earlier one."""
+        recency = self._recency.get(visit)
+        if recency is None:
+            recency = self._recency[visit] = self._scene.recency(visit)
+        last, before = recency.get(product, (1.0, 0.0))
+        share = self._config.earlier_share
+        return math.log(last + share * before + share**2 * max(0.0, 1.0 - last - before))
 
     def _rival_prior(self, hypothesis: Hypothesis, judgement: Judgement) -> float:
         """Log prior of who it was, given who moved things elsewhere at the same time. A hand that was there for that is near here for no

@@ -275,12 +275,35 @@ class StoreHypotheses:
     def chances(self) -> dict[tuple[str, str], float]:
         """(visit, product) -> probability that the visit holds any of it."""
         if self._chances is None:
-            none: dict[tuple[str, str], float] = {}
+            about: dict[tuple[str, str], list[_Group]] = {}
             for group in self._groups:
-                for cart, lacking in group.lacking.items():
-                    none[cart] = none.get(cart, 1.0) * lacking
-            self._chances = {cart: 1.0 - none[cart] for cart in sorted(none)}
+                for cart in group.most:
+                    about.setdefault(cart, []).append(group)
+            self._chances = {cart: _chance(cart, about[cart]) for cart in sorted(about)}
         return self._chances
+
+    def recency(self, visit: str) -> dict[str, tuple[float, float]]:
+        """Product -> probabilities that it is the last thing that a visit took of what it holds, and the one before, if it holds any of it."""
+        chances = self.chances()
+        found: dict[str, tuple[float, float]] = {}
+        not_yet: dict[str, float] = {}
+        # Probabilities that nothing, and that one thing, of what was taken later is held.
+        none, one = 1.0, 0.0
+        for event in sorted({event for group in self.about(visit) for event in group.events}, reverse=True):
+            taken: dict[str, list[float]] = {}
+            for judgement, probability in self.posterior(event).items():
+                for product in {move.product for move in judgement if move.visit == visit and move.quantity > 0}:
+                    taken.setdefault(product, []).append(probability)
+            held = {product: min(math.fsum(taken[product]), chances.get((visit, product), 0.0)) for product in sorted(taken)}
+            for product, probability in held.items():
+                rest, (last, before) = not_yet.get(product, 1.0), found.get(product, (0.0, 0.0))
+                found[product] = last + rest * probability * none, before + rest * probability * one
+                not_yet[product] = rest * (1.0 - probability)
+            something = min(1.0, math.fsum(held.values()))
+            none, one = none * (1.0 - something), one * (1.0 - something) + none * something
+        return {
+            p: (last / (1.0 - not_yet[p]), before / (1.0 - not_yet[p])) for p, (last, before) in sorted(found.items()) if not_yet[p] < 1.0
+        }
 
     def update(
         self,
@@ -543,6 +566,16 @@ def _split(hypotheses: tuple[Hypothesis, ...]) -> list[_Group]:
 def _settled(entry: Entry, hypotheses: Sequence[Hypothesis]) -> bool:
     """Whether all hypotheses agree which of the pieces that the event put astray still stand there."""
     return all(len({h.strays.count(stray) for h in hypotheses}) == 1 for stray in entry.added)
+
+
+def _chance(cart: tuple[str, str], groups: Sequence[_Group]) -> float:
+    """Probability that a cart's visit holds any of its product. What is put back may stand in another group than what was taken."""
+    if len(groups) == 1:
+        return 1.0 - groups[0].lacking[cart]
+    counts = {0: 1.0}
+    for group in groups:
+        counts = _summed(counts, group.quantities(*cart))
+    return math.fsum(probability for count, probability in counts.items() if count > 0)
 
 
 def _summed(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:

@@ -152,6 +152,19 @@ def test_put_back_settles_what_was_taken():
     assert cart.doubts == ()
 
 
+@pytest.mark.parametrize(("first", "second"), [("red", "blue"), ("blue", "red")])
+def test_who_puts_one_of_two_back_puts_the_last_back(first: str, second: str):
+    """Both weigh the same, and it is put between their places."""
+    where = {"red": (1, 2), "blue": (5, 6)}
+    events, reaches = [], []
+    for start, product in ((8.0, first), (11.0, second)):
+        events.append(shelf_event(start, start + 1, "1", {plate: -0.05 for plate in where[product]}))
+        reaches.append((start - 0.5, start + 1, "1", sum(where[product]) / 2))
+    put = shelf_event(14, 15, "1", {3: 0.05, 4: 0.05})
+    cart = only_cart(alone(*events, put, reaches=[*reaches, (13.5, 15, "1", 3.5)]))
+    assert contents(cart) == {first: 1}
+
+
 def two_shoppers(*events, ann=(), bob=(), ann_x: float = 0.2, bob_x: float = 0.9, end: float = 40.0) -> list[Record]:
     walkers = [enters_and_leaves("a", 1.0, end - 8.0, ann_x), enters_and_leaves("b", 3.0, end - 5.0, bob_x)]
     for walker, reaches in zip(walkers, (ann, bob), strict=True):

@@ -84,6 +84,22 @@ def test_what_is_put_back_where_it_belongs_is_felt_again_when_it_is_taken() -> N
     assert gains[0] > gains[1] + 1.0 > 1.0
 
 
+def test_what_was_taken_last_is_put_back_first() -> None:
+    """Red and blue weigh the same, and are held both; the load lies between their places."""
+    event = shelf_event(5, 6, "1", {3: 0.05, 4: 0.05})
+    near = [Proximity("a", np.full(PLATES, 50.0), np.zeros(PLATES))]
+    holdings = {("a", "red"): 1, ("a", "blue"): 1}
+    held = Hypothesis(0.0, (Entry(0, (), (("a", "red", 1), ("a", "blue", 1))),))
+    odds = {}
+    for name, recency in {"unknown": {}, "last": {"red": (1.0, 0.0), "blue": (0.0, 1.0)}, "long ago": {"blue": (0.0, 0.0)}}.items():
+        scene = Scene(near, holdings, [], recency=lambda visit, recency=recency: recency)
+        judge = EventJudge(Planogram(STORE, CONFIG), ProductWeights(STORE, CONFIG), CONFIG, event, scene)
+        found = {c.judgement: c.log_likelihood + judge.outcome(held, i).log_prior for i, c in enumerate(judge.candidates)}
+        odds[name] = found[(Move("a", "red", -1),)] - found[(Move("a", "blue", -1),)]
+    assert odds["last"] - odds["unknown"] == pytest.approx(-math.log(CONFIG.earlier_share))
+    assert odds["long ago"] - odds["unknown"] == pytest.approx(-2 * math.log(CONFIG.earlier_share))
+
+
 def test_a_stray_piece_is_part_of_a_pair_only_where_it_lies() -> None:
     """The jar's home is on this shelf, and one of them was put at the other end of it: neither is where something goes now."""
     event = shelf_event(5, 6, "1", {2: -0.18, 3: -0.17}, deviation=0.002)

@@ -53,6 +53,38 @@ def test_a_put_back_that_is_settled_before_the_pick_still_counts_against_it():
     assert store.likeliest("a") == {"red": 1}
 
 
+def test_what_was_put_back_is_not_held_any_more():
+    """Though the put-back, about which there is hardly any doubt, is a group of its own."""
+    store = StoreHypotheses(20)
+    store.update(0, [(pick("a", "red"), 0.0)], no_prior)
+    store.update(1, [(pick("a", "red", -1), np.log(0.99)), ((), np.log(0.01))], no_prior)
+    assert store.chances()["a", "red"] == pytest.approx(0.01)
+    store.update(2, [(pick("a", "red"), np.log(0.5)), (pick("a", "blue"), np.log(0.5))], no_prior)
+    assert store.chances()["a", "red"] == pytest.approx(0.01 + 0.99 * 0.5)
+    assert store.chances()["a", "blue"] == pytest.approx(0.5)
+
+
+def test_what_was_taken_last():
+    store = StoreHypotheses(20)
+    for event, product in enumerate(("red", "blue", "green")):
+        store.update(event, [(pick("a", product), 0.0)], no_prior)
+    assert store.recency("a") == {"red": (0.0, 0.0), "blue": (0.0, 1.0), "green": (1.0, 0.0)}
+    # What was put back is not among it, and what was taken again is the last.
+    store.update(3, [(pick("a", "green", -1), 0.0)], no_prior)
+    store.update(4, [(pick("a", "red"), 0.0)], no_prior)
+    assert store.recency("a") == {"red": (1.0, 0.0), "blue": (0.0, 1.0)}
+    assert store.recency("b") == {}
+
+
+def test_whatever_was_taken_last_is_the_last_thing_if_it_is_held():
+    store = StoreHypotheses(20)
+    store.update(0, [(pick("a", "red"), 0.0)], no_prior)
+    store.update(1, [(pick("a", "blue"), np.log(0.75)), (pick("b", "blue"), np.log(0.25))], no_prior)
+    assert store.recency("a")["blue"] == pytest.approx((1.0, 0.0))
+    # He took nothing since if the other one has it.
+    assert store.recency("a")["red"] == pytest.approx((0.25, 0.75))
+
+
 def test_strays_are_added_and_removed():
     stray = Stray("1", "1", 3, "red")
     store = StoreHypotheses(5)
