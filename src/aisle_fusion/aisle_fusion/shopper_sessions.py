@@ -318,7 +318,7 @@ class ShopperSessions:
         return near or (not on_floor and any(path_crosses(path, gate.ends) for gate in self._exits))
 
     def _walked_out(self, life: TrackLife) -> bool:
-        """Whether somebody who is not on the floor crossed an exit, has stayed outside since, for a second at least, and is beyond the door."""
+        """Whether somebody who is not on the floor crossed an exit, has been outside for a second at least, and is beyond the door."""
         position = life.newest.position
         if not _near(self._exit_doorways, position, self._config.gate_radius_m) or _near(self._exit_doorways, position, _OUTSIDE_M):
             return False

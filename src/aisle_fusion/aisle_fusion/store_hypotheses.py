@@ -283,7 +283,7 @@ class StoreHypotheses:
         return self._chances
 
     def recency(self, visit: str) -> dict[str, tuple[float, float]]:
-        """Product -> probabilities that it is the last thing that a visit took of what it holds, and the one before, if it holds any of it."""
+        """Product -> probabilities that it is the last thing taken of what a visit holds, and the one before, if it is held."""
         chances = self.chances()
         found: dict[str, tuple[float, float]] = {}
         not_yet: dict[str, float] = {}
