@@ -20,6 +20,7 @@ import numpy as np
 from aisle_contract.config import parameter
 from aisle_contract.records import NANOSECONDS, ShelfEvent
 from aisle_fusion.dynamic_planogram import Planogram, PlanogramConfig, Stray
+from aisle_fusion.event_parts import PartsConfig, without_hand
 from aisle_fusion.hand_proximity import Proximity
 from aisle_fusion.item_likelihood import PLACES_PER_PLATE, ItemLikelihood, ProductWeights, WeightConfig
 from aisle_fusion.item_sightings import EventSights
@@ -57,7 +58,7 @@ _LEAST_RATIO, _LEAST_PAIR_RATIO = 1e-4, 3e-3
 
 
 @dataclass(frozen=True)
-class JudgementConfig(WeightConfig, PlanogramConfig):
+class JudgementConfig(WeightConfig, PlanogramConfig, PartsConfig):
     """Parameters of ``EventJudge``."""
 
     nobody_ratio: float = parameter(0.005, "Likelihood ratio of a person whom nobody sees", 1e-9, 100.0)
@@ -85,7 +86,8 @@ _Item = tuple[str, int]
 class Candidate(NamedTuple):
     """A judgement, its log-likelihood without place and carts, and the place likelihoods under each way in which it could stand there.
 
-    ``home``: where it is known to stand (in a pair: of both); ``elsewhere``: anywhere on the shelf, its share included.
+    ``home``: where it is known to stand (in a pair: of both); ``elsewhere``: anywhere on the shelf, its share included. ``after_hand``:
+    the stray was no thing but a hand that rested there, and went with what was taken.
     """
 
     judgement: Judgement
@@ -93,6 +95,7 @@ class Candidate(NamedTuple):
     home: float
     elsewhere: float = 0.0
     strays: tuple[tuple[Stray, float], ...] = ()
+    after_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,9 +242,11 @@ class EventJudge:
 
     def learn(self, posterior: Mapping[Judgement, float]) -> None:
         """Tells the planogram and the product weights what was probably picked here (``posterior``: of the candidates' judgements)."""
+        # What a hand weighed says nothing of goods.
+        after_hands = {candidate.judgement for candidate in self.candidates if candidate.after_hand}
         for candidate in self.candidates:
             probability = posterior.get(candidate.judgement, 0.0)
-            if len(candidate.judgement) != 1 or probability < 0.05:
+            if len(candidate.judgement) != 1 or probability < 0.05 or candidate.judgement in after_hands:
                 continue
             (move,) = candidate.judgement
             refilled = move.quantity < 0 and (move.visit in self._scene.staff or not move.visit)
@@ -306,6 +311,10 @@ class EventJudge:
     def _place_outcome(self, hypothesis: Hypothesis, candidate: Candidate, prior: float) -> Outcome:
         move = candidate.judgement[0]
         usual = candidate.home + candidate.elsewhere
+        if candidate.after_hand:
+            ((hand, _),) = candidate.strays
+            rested = hand in hypothesis.strays
+            return Outcome(prior + _log((usual if rested else 0.0) + 1e-300), removed=(hand,) if rested else ())
         if move.quantity < 0:
             log_prior = prior + _log(usual + 1e-300)
             if not move.visit or move.visit in self._scene.staff:
@@ -335,7 +344,7 @@ class EventJudge:
     def _considered(self, kept_only: bool) -> tuple[list[Candidate], np.ndarray]:
         """All candidates with the log of what each comes to at most; ``kept_only``: without most of the pairs that would not be kept."""
         singles, best_single = self._singles()
-        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles]
+        found = [Candidate((), self._likelihood.nothing(), 1.0), *singles, *self._after_hands()]
         best_cases = [self._best_case(candidate) for candidate in found]
         least = max(best_cases) - _CUT
         pairs = self._pairs(best_single, least, least if kept_only else -math.inf)
@@ -346,7 +355,7 @@ class EventJudge:
         if not candidate.judgement:
             return candidate.log_likelihood
         place = candidate.home + candidate.elsewhere
-        if len(candidate.judgement) == 1 and candidate.judgement[0].quantity > 0:
+        if len(candidate.judgement) == 1 and candidate.judgement[0].quantity > 0 and not candidate.after_hand:
             place += self._config.stray_share * math.fsum(likelihood for _, likelihood in candidate.strays)
             return candidate.log_likelihood + math.log(place + 1e-300)
         log_prior = self._held_prior(lambda visit, product: self._scene.holdings.get((visit, product), 0), candidate.judgement)
@@ -388,6 +397,26 @@ class EventJudge:
                     judgement = (Move(visit, product, -sign * count),)
                     found.append(Candidate(judgement, base + log_ratio + self._seen(visit, product), home, elsewhere, same))
         return found, best
+
+    def _after_hands(self) -> list[Candidate]:
+        """Picks by those of whom something lies on the shelf that they did not hold: a hand that rested there, and took goods with it."""
+        found: list[Candidate] = []
+        plates = [plate.plate for plate in self._plates]
+        for stray in self._scene.strays if self._likelihood.total < 0 else ():
+            ratio = self.ratios.get(stray.lender, 0.0) if stray.lender and stray.felt_kg else 0.0
+            rest = without_hand(self._event, dict(zip(plates, stray.felt_kg, strict=True)), self._config) if ratio > 0.0 else None
+            if rest is None:
+                continue
+            likelihood = ItemLikelihood(rest, plates, self._config, self._weights)
+            products = [product for product in self._standing if product != stray.product]
+            weight = likelihood.weight(self._weights.rows(products)[:, None, None], -np.array(_COUNTS)[None, :, None])
+            for row, product in enumerate(products):
+                home = float(self._standing[product] @ likelihood.single)
+                for count, fit in zip(_COUNTS, weight[row].tolist(), strict=True):
+                    judgement = (Move(stray.lender, product, count),)
+                    log_likelihood = fit + _LOG_COUNT_PRIOR[count] + math.log(ratio) + self._seen(stray.lender, product)
+                    found.append(Candidate(judgement, log_likelihood, home, 0.0, ((stray, 1.0),), after_hand=True))
+        return found
 
     def _felt_again(self, strays: tuple[tuple[Stray, float], ...], log_weight: float) -> tuple[tuple[Stray, float], ...]:
         """Stray pieces with their place likelihoods or, where it is known, with how much better the event fits to what the plates felt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,6 +90,25 @@ def joined(first: ShelfEvent, second: ShelfEvent, config: PartsConfig) -> ShelfE
         deviation=np.sqrt(np.array(list(variance.values()))),
         changed_ns=np.array(list(changed.values())) if len(first.changed_ns) and len(second.changed_ns) else np.zeros(0, dtype=np.int64),
     )
+
+
+def without_hand(event: ShelfEvent, felt_kg: Mapping[str, float], config: PartsConfig) -> ShelfEvent | None:
+    """What else an event took, if a hand left with it whose load was ``felt_kg`` [plate] when it came; None if no more than that left."""
+    plates = tuple(dict.fromkeys((*event.plates, *(plate for plate, load in felt_kg.items() if load))))
+    change, variance = dict.fromkeys(plates, 0.0), dict.fromkeys(plates, 0.0)
+    for plate, kilograms, deviation in zip(event.plates, event.change.tolist(), event.deviation.tolist(), strict=True):
+        # The load was measured as it came, too.
+        change[plate], variance[plate] = kilograms, 2.0 * deviation**2
+    for plate in plates:
+        load = felt_kg.get(plate, 0.0)
+        change[plate] += load
+        variance[plate] += (config.rest_unsteadiness * load) ** 2
+    if math.fsum(change.values()) >= 0.0:
+        return None
+    times = dict(zip(event.plates, event.changed_ns.tolist(), strict=False))
+    changed_ns = np.array([times.get(plate, max(times.values())) for plate in plates]) if times else event.changed_ns
+    kilograms, deviation = np.array(list(change.values())), np.sqrt(np.array(list(variance.values())))
+    return replace(event, plates=plates, change=kilograms, deviation=deviation, changed_ns=changed_ns)
 
 
 def join_gain(

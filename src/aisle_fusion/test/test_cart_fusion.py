@@ -136,6 +136,18 @@ def test_a_hand_that_rests_for_long_is_not_bought_when_it_leaves(left: float):
     assert contents(cart) == ({} if left > -0.3 else {"green": 1})
 
 
+@pytest.mark.parametrize("heavier", [0.92, 1.0, 1.1])
+def test_a_hand_that_leaves_with_goods_need_not_weigh_what_it_weighed_when_it_came(heavier: float):
+    """A hand is not still: when it leaves with something it may weigh otherwise than when it came. Red ones stand elsewhere."""
+    rest = shelf_event(8, 8.6, "1", {7: 0.12, 8: 0.13})
+    leaves = shelf_event(20, 20.6, "1", {7: -0.12 * heavier - 0.03, 8: -0.13 * heavier - 0.03})
+    cart = only_cart(alone(rest, leaves, reaches=[(7.5, 21, "1", 7.5)], end=35.0))
+    assert contents(cart) == {"green": 1}
+    # Nothing is learned from it of what a green one weighs.
+    (evidence,) = cart.lines[0].evidence
+    assert evidence.expected == pytest.approx(-0.06)
+
+
 def test_put_back_leaves_the_cart():
     pick = shelf_event(8, 9, "1", {7: -0.06})
     put = shelf_event(14, 15, "1", {7: 0.03, 8: 0.03})

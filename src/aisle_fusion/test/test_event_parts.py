@@ -6,13 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fusion_scene import closed_carts, contents, enters_and_leaves, gate_heartbeats, in_order, run, shelf_event, shelf_records, tracks_of
+from fusion_scene import (
+    at,
+    closed_carts,
+    contents,
+    enters_and_leaves,
+    gate_heartbeats,
+    in_order,
+    run,
+    shelf_event,
+    shelf_records,
+    tracks_of,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aisle_contract.records import ShelfEvent, ShelfEventStatus
 from aisle_fusion.cart_fusion import CartFusionConfig
-from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts
+from aisle_fusion.event_parts import PartsConfig, join_gain, joined, may_belong_together, opposite_parts, without_hand
 
 ORDER = [str(i) for i in range(1, 13)]
 
@@ -109,6 +120,18 @@ def test_the_load_of_a_hand_that_rested_was_not_steady():
     whole = joined(hand, leaves, PartsConfig(rest_unsteadiness=0.1))
     assert whole.change == pytest.approx([0.3, -0.4])
     assert whole.deviation == pytest.approx([np.hypot(0.003, 0.03), np.hypot(0.005, 0.06)])
+
+
+def test_what_went_beside_a_hand():
+    left = shelf_event(16, 17, "1", {6: -0.1, 7: -0.34}, 0.003, {6: 16.1, 7: 16.4})
+    rest = without_hand(left, {"5": 0.0, "6": 0.1, "7": 0.3, "8": 0.02}, PartsConfig(rest_unsteadiness=0.1))
+    assert rest.plates == ("6", "7", "8")
+    assert rest.change == pytest.approx([0.0, -0.04, 0.02])
+    # What came was measured, too, and a hand is not steady.
+    assert rest.deviation == pytest.approx([np.hypot(0.003 * np.sqrt(2), 0.01), np.hypot(0.003 * np.sqrt(2), 0.03), 0.002])
+    assert rest.changed_ns.tolist() == [at(16.1), at(16.4), at(16.4)]
+    assert without_hand(left, {"7": 0.45}, PartsConfig()) is None
+    assert without_hand(shelf_event(16, 17, "1", {7: -0.3}), {"7": 0.2}, PartsConfig()).change == pytest.approx([-0.1])
 
 
 def test_a_slow_lift_is_waited_for_while_the_shelf_has_not_settled():
