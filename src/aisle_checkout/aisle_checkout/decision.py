@@ -18,11 +18,11 @@ from aisle_contract.config import parameter
 
 @dataclass(frozen=True)
 class CheckoutConfig:
-    """Costs are in the store's currency. The defaults charge what is clear: a line of 2.00 from p = 0.87, ten such lines from p = 0.99."""
+    """Costs are in the store's currency. The defaults charge what is clear: a line of 2.00 from p = 0.90, ten such lines from p = 0.99."""
 
-    overcharge_cost: float = parameter(3.0, "Cost of one currency unit charged wrongly: the refund, the call, the lost trust", 0.0, 1000.0)
+    overcharge_cost: float = parameter(4.0, "Cost of one currency unit charged wrongly: the refund, the call, the lost trust", 0.0, 1000.0)
     lost_sale_cost: float = parameter(1.3, "Cost of one currency unit that was taken but not charged", 0.0, 1000.0)
-    review_cost: float = parameter(0.8, "Cost of a person looking at one visit, in currency units", 0.0, 1000.0)
+    review_cost: float = parameter(0.85, "Cost of a person looking at one visit, in currency units", 0.0, 1000.0)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Scene:
     ``proximities``: who is near; ``holdings``: what is held, (visit, product) -> most pieces in any hypothesis; ``chances``: the
     probability that any of it is held (1 for what is not in it); ``strays``: what stands astray on the shelf; ``rivals``: the events
     elsewhere at the same time, by number, with the likelihood ratio of each visit there; ``staff``: visits of people who work here;
-    ``sights``: what was seen in hands.
+    ``sights``: what was seen in hands; ``recency``: what a visit took last (``StoreHypotheses.recency``).
     """
 
     proximities: Sequence[Proximity]
